@@ -1,0 +1,18 @@
+"""The fence as applications see it: the SQLSTATE by which the database refuses a write at a site that is not owner."""
+
+from __future__ import annotations
+
+SQLSTATE = "STR01"
+"""Raised by the trigger in sql/site.sql. Class ST is not used by PostgreSQL or the SQL standard."""
+
+SERIALIZATION_FAILURE = "40001"
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """The SQLSTATE of a psycopg error, or of the one that SQLAlchemy wrapped."""
+    return getattr(getattr(error, "orig", error), "sqlstate", None)
+
+
+def is_fenced(error: BaseException) -> bool:
+    """Whether `error` says that this site does not own the module (roll back, then ask the owner)."""
+    return sqlstate(error) == SQLSTATE

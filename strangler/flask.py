@@ -1,0 +1,201 @@
+"""The Flask side of the kit: the facade, health, drain and who-served-it, as one extension.
+
+    strangler = Strangler()
+    strangler.init_app(app, site="users", session=db.session)
+
+The facade makes any path lead to the owner. For each request under a module's routes it reads the ownership row in the
+request's own transaction: at the owner the view runs in that transaction; elsewhere the transaction is rolled back and
+the whole request handed to the owner. A view that meets the fence, because its request began before a switch, is rolled
+back and handed over likewise. For that a view must
+write in one transaction of `session`, leave the fence's error alone, and do nothing outside the database before it has
+committed.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from typing import Any
+
+import psycopg
+from flask import Flask, Response, current_app, g, jsonify, request
+
+from strangler import drain
+from strangler.config import Config, Module, load
+from strangler.errors import StranglerError
+from strangler.fence import SERIALIZATION_FAILURE, is_fenced, sqlstate
+from strangler.forward import EPOCH_HEADER, MISDIRECTED, Forwarder, UnreachableError
+from strangler.ownership import Ownership, OwnershipReader
+
+WAIT_SECONDS = 10.0
+"""How long a request waits for an ownership row on its way, or for the owner to be reachable, before it gets a 503."""
+POLL_SECONDS = 0.002, 0.05
+"""First and longest pause between two looks at a row that is on its way."""
+REDISPATCHES = 5
+
+
+class Strangler:
+    """One for each application. `session` is the scoped_session (or a callable giving a Session or psycopg connection)
+    that the views use; None for an application that owns nothing."""
+
+    def __init__(self) -> None:
+        self.version = os.environ.get("VERSION", "v1")
+        self.instance = os.environ.get("INSTANCE") or socket.gethostname()
+        self.seen: dict[str, Ownership] = {}
+        self._reader = OwnershipReader()
+
+    def init_app(self, app: Flask, site: str, session: Any = None, config: Config | None = None) -> None:
+        """Install the facade in `app`. Raises StranglerError when configuration or secret is missing."""
+        self.site = site
+        self._session = session
+        self.modules: dict[str, Module] = {}
+        if session is not None:
+            self._config = config or load()
+            self.modules = {m.name: m for m in self._config.modules.values() if site in (m.source, m.target)}
+            secret = os.environ.get("STRANGLER_SECRET")
+            if not secret:
+                raise StranglerError("STRANGLER_SECRET is not set; every site needs the same long random string")
+            self._forwarder = Forwarder(secret)
+        app.extensions["strangler"] = self
+        # First of all: at a site that does not own the module nothing else may look at the request.
+        app.before_request_funcs.setdefault(None, []).insert(0, self._before)
+        app.after_request(self._sign)
+        app.add_url_rule("/livez", "livez", self._livez)
+        app.add_url_rule("/readyz", "readyz", self._readyz)
+        app.register_error_handler(psycopg.Error, self._on_database_error)
+        try:
+            from sqlalchemy.exc import DBAPIError
+        except ImportError:
+            return
+        app.register_error_handler(DBAPIError, self._on_database_error)
+
+    def owns(self, module: str) -> bool:
+        """Whether this site owns `module`, as the current transaction sees it."""
+        return self.ownership(module).owner == self.site
+
+    def ownership(self, module: str) -> Ownership:
+        """The module's ownership row, read in the current transaction."""
+        known = self.modules.get(module)
+        if known is None:
+            return Ownership("", 0)
+        self.seen[module] = self._reader.read(self.session, known)
+        return self.seen[module]
+
+    @property
+    def session(self) -> Any:
+        """The request's session or connection."""
+        return self._session if hasattr(self._session, "rollback") else self._session()
+
+    # --- the facade -------------------------------------------------------------------------------------------------
+
+    def _before(self) -> Response | None:
+        if not self.modules:
+            return None
+        module = self._config.module_of(request.path)
+        if module is None or module.name not in self.modules:
+            return None
+        request.get_data(cache=True)  # so that the body can still be sent on after the view has read it
+        g.strangler_module = module
+        return self._enter(module)
+
+    def _enter(self, module: Module) -> Response | None:
+        """None when this site owns the module (the transaction is open), else the answer to give."""
+        forwarded = self._forwarder.told(request, module.name)
+        told = forwarded or 0
+        deadline = time.monotonic() + WAIT_SECONDS
+        pause, longest = POLL_SECONDS
+        while True:
+            own = g.strangler_ownership = self.ownership(module.name)
+            if own.owner == self.site and own.epoch >= told:
+                return None
+            self.session.rollback()
+            if own.epoch >= told:
+                if forwarded is not None:
+                    return self._misdirected(module, own)
+                try:
+                    answer = self._forwarder.send(request, self._config.sites[own.owner].url, module.name, own.epoch)
+                except UnreachableError as error:
+                    if error.sent:
+                        return self._unavailable(f"{own.owner} gave no answer")
+                else:
+                    if answer.status_code != MISDIRECTED:
+                        answer.headers.add("Via", f"1.1 {self.instance}")
+                        return answer
+                    told = max(told, int(answer.headers.get(EPOCH_HEADER, 0)))
+            if time.monotonic() > deadline:
+                return self._unavailable(f"the owner of {module.name} ({own.owner}) cannot be reached")
+            time.sleep(pause)
+            pause = min(pause * 1.5, longest)
+
+    def _on_database_error(self, error: Exception) -> Any:
+        """The fence, met by a request that began before a switch: roll back and go where the owner is now."""
+        module: Module | None = g.get("strangler_module")
+        before: Ownership | None = g.get("strangler_ownership")
+        if module is None or before is None:
+            raise error
+        for _ in range(REDISPATCHES):
+            if not is_fenced(error) and sqlstate(error) != SERIALIZATION_FAILURE:
+                break
+            self.session.rollback()
+            # Under REPEATABLE READ the fence shows as a serialization failure; one without a switch is the
+            # application's own to repeat.
+            if not is_fenced(error) and self.ownership(module.name) == before:
+                break
+            answer = self._enter(module)
+            if answer is not None:
+                return answer
+            try:
+                return current_app.dispatch_request()
+            except Exception as again:
+                if not is_fenced(again) and sqlstate(again) != SERIALIZATION_FAILURE:
+                    return current_app.handle_user_exception(again)
+                error = again
+        raise error
+
+    def _misdirected(self, module: Module, own: Ownership) -> Response:
+        answer = _problem(MISDIRECTED, "Misdirected Request", f"{module.name} is owned by {own.owner}")
+        answer.headers[EPOCH_HEADER] = str(own.epoch)
+        return answer
+
+    def _unavailable(self, detail: str) -> Response:
+        answer = _problem(503, "Service Unavailable", detail)
+        answer.headers["Retry-After"] = "1"
+        return answer
+
+    # --- health and who served --------------------------------------------------------------------------------------
+
+    def _sign(self, response: Response) -> Response:
+        response.headers.setdefault("X-Served-By", f"{self.site}/{self.version}@{self.instance}")
+        return response
+
+    def _state(self) -> dict[str, object]:
+        owned = {name: own.epoch for name, own in self.seen.items() if own.owner == self.site}
+        return {"site": self.site, "version": self.version, "instance": self.instance, "owns": owned}
+
+    def _livez(self) -> Response:
+        """This process works. Asks no database."""
+        return jsonify(status="ok", **self._state())
+
+    def _readyz(self) -> tuple[Response, int]:
+        """This process should get traffic: it is not draining, and it has reached its database once.
+
+        Only once, because a slow database would otherwise take every replica out of the gateway at the same time.
+        """
+        if drain.draining():
+            return jsonify(status="draining", **self._state()), 503
+        try:
+            for name in self.modules:
+                if name not in self.seen:
+                    self.ownership(name)
+        except Exception as error:
+            current_app.logger.warning("not ready: %s", error)
+            return jsonify(status="database not reached yet", **self._state()), 503
+        return jsonify(status="ok", **self._state()), 200
+
+
+def _problem(status: int, title: str, detail: str) -> Response:
+    answer = jsonify(type="about:blank", title=title, status=status, detail=detail)
+    answer.status_code = status
+    answer.mimetype = "application/problem+json"
+    return answer

@@ -1,0 +1,82 @@
+"""Which path goes where, told to Traefik through its Redis provider.
+
+Nothing rests on when Traefik hears of it: any path leads to the owner. Routes only save the hop.
+Keys: Traefik's manual, "KV Configuration Reference".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis as redis_client
+
+from strangler.config import Config
+from strangler.errors import StranglerError
+
+
+def table(config: Config, to: dict[str, str], default: str) -> dict[str, str]:
+    """Path prefix -> site, for modules routed `to` a site and everything else to `default`."""
+    routes = {
+        route: to[module.name] for module in config.modules.values() for route in module.routes if module.name in to
+    }
+    return {"/": default, **routes}
+
+
+def keys(config: Config, routes: dict[str, str], root: str = "traefik", internal: bool = True) -> dict[str, str]:
+    """The whole configuration as Traefik reads it from a key-value store.
+
+    `internal` adds an entrance for each site, on the entry point of that name, by which the sites reach each other.
+    """
+    found: dict[str, str] = {}
+
+    def router(name: str, rule: str, service: str, entry_point: str) -> None:
+        at = f"{root}/http/routers/{name}"
+        found[f"{at}/rule"] = rule
+        found[f"{at}/service"] = service
+        found[f"{at}/entrypoints/0"] = entry_point
+
+    for prefix, site in routes.items():
+        name = "default" if prefix == "/" else prefix.strip("/").replace("/", "-").replace(".", "-")
+        router(f"public-{name}", f"PathPrefix(`{prefix}`)", site, "public")
+    for name, site in config.sites.items():
+        try:
+            servers = site.servers
+        except StranglerError:  # not in this place, or not yet
+            if name in routes.values():
+                raise
+            continue
+        balancer = f"{root}/http/services/{name}/loadbalancer"
+        for number, server in enumerate(servers):
+            found[f"{balancer}/servers/{number}/url"] = server
+        found[f"{balancer}/healthcheck/path"] = "/readyz"
+        found[f"{balancer}/healthcheck/interval"] = "500ms"
+        found[f"{balancer}/healthcheck/timeout"] = "3s"
+        if internal:
+            router(f"internal-{name}", "PathPrefix(`/`)", name, name)
+    return found
+
+
+def publish(client: Any, found: dict[str, str], root: str = "traefik") -> None:
+    """Make the store hold exactly `found`, in one transaction. Writes nothing when it does already.
+
+    Raises StranglerError when Redis cannot be reached.
+    """
+    try:
+        present = {key.decode() for key in client.scan_iter(match=f"{root}/*", count=1000)}
+        values = dict(zip(sorted(present), client.mget(sorted(present)), strict=True)) if present else {}
+        changed = {key: value for key, value in found.items() if values.get(key) != value.encode()}
+        with client.pipeline(transaction=True) as pipe:
+            if changed:
+                pipe.mset(changed)
+            if gone := present - set(found):
+                pipe.delete(*gone)
+            pipe.execute()
+    except redis_client.RedisError as error:
+        raise StranglerError(f"cannot reach the gateway's Redis: {error}; is it running?") from None
+
+
+def connect(config: Config) -> Any:
+    """A client for the gateway's Redis. Raises StranglerError when no gateway is configured."""
+    if config.gateway is None:
+        raise StranglerError("strangler.toml has no [gateway]; add one with redis = ... or change the routes yourself")
+    return redis_client.Redis.from_url(config.gateway.redis, socket_timeout=5, socket_connect_timeout=2)
