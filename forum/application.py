@@ -1,0 +1,76 @@
+"""The base of every application: `create_app()` of the monolith and of each service starts here.
+
+def create_app(settings: Settings | None = None) -> Flask:
+    settings = settings or load(Settings)
+    app = base_app("topics", settings, keys=PublishedKeys(settings.forum_api_url), database=Database.of(settings))
+    app.register_blueprint(views.blueprint)
+    return app
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from flask import Flask, current_app
+from redis import Redis
+from sqlalchemy.orm import Session
+
+from forum import logs, metrics, payload, problems
+from forum.database import Database
+from forum.settings import Settings
+from forum.tokens import Keys
+from strangler.flask import Strangler
+
+MAX_BODY = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the views of an application work with."""
+
+    settings: Any
+    """The application's own kind of `forum.settings.Settings`."""
+    redis: Redis
+    strangler: Strangler
+    database: Database | None
+
+
+def base_app(site: str, settings: Settings, *, keys: Keys, database: Database | None = None) -> Flask:
+    """An application named `site` with everything but its views. Connects to nothing yet."""
+    logs.configure(settings.log_level, site)
+    app = Flask(f"{site}.app")
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.config["MAX_FORM_MEMORY_SIZE"] = MAX_BODY
+    strangler = Strangler()
+    app.extensions["forum"] = Resources(settings, redis_client(settings.redis_url), strangler, database)
+    app.extensions["forum.keys"] = keys
+    payload.init_app(app)
+    problems.init_app(app)
+    metrics.init_app(app)
+    if database is not None:
+        database.init_app(app)
+    strangler.init_app(app, site=site, session=database.session if database else None)
+    return app
+
+
+def redis_client(url: str) -> Redis:
+    """For requests: they can do without Redis, so they don't wait for it."""
+    return Redis.from_url(url, decode_responses=True, socket_timeout=0.25, socket_connect_timeout=0.25)
+
+
+def resources() -> Resources:
+    return cast(Resources, current_app.extensions["forum"])
+
+
+def db() -> Session:
+    """The request's session. Its transaction began with the facade's look at the ownership row."""
+    database = resources().database
+    if database is None:
+        raise RuntimeError("this application has no database")
+    return database.session()
+
+
+def owns(module: str) -> bool:
+    """Whether this site owns `module`, as the request's transaction sees it."""
+    return resources().strangler.owns(module)

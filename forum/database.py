@@ -1,0 +1,60 @@
+"""The database of an application: engine, and a session for each request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask
+from flask.globals import app_ctx
+from sqlalchemy import create_engine, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
+
+from forum.settings import SettingsError, StoreSettings
+
+STATEMENT_SECONDS = 15
+"""No request waits longer for one statement."""
+
+
+class Database:
+    """`session` belongs to the current app context, so to the request: rolled back and given back at its end."""
+
+    def __init__(self, url: str, connections: int = 8, application_name: str = "forum") -> None:
+        """Raises SettingsError when `url` is not one. Does not connect yet."""
+        self.engine = create_engine(
+            psycopg_url(url),
+            pool_size=connections,
+            max_overflow=2,
+            pool_timeout=10,
+            pool_pre_ping=True,  # a connection that died with its server is replaced before it can fail a request
+            connect_args={
+                "connect_timeout": 3,
+                "application_name": application_name,
+                "options": f"-c statement_timeout={STATEMENT_SECONDS}s",
+            },
+        )
+        self.session: scoped_session[Session] = scoped_session(
+            sessionmaker(self.engine, expire_on_commit=False),
+            scopefunc=lambda: id(app_ctx._get_current_object()),  # type: ignore[attr-defined]
+        )
+
+    @classmethod
+    def of(cls, settings: StoreSettings, application_name: str = "forum") -> Database:
+        return cls(settings.database_url.get_secret_value(), settings.threads, application_name)
+
+    def init_app(self, app: Flask) -> None:
+        app.teardown_appcontext(self._remove)
+
+    def _remove(self, _: Any) -> None:
+        self.session.remove()  # rolls back what was not committed
+
+
+def psycopg_url(url: str) -> str:
+    """The URL that SQLAlchemy wants of the one that everyone else writes. Raises SettingsError."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise SettingsError("DATABASE_URL: must be postgresql://user:password@host:port/database") from None
+    if parsed.get_backend_name() != "postgresql":
+        raise SettingsError("DATABASE_URL: must start with postgresql://")
+    return parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)

@@ -1,0 +1,115 @@
+"""Idempotency-Key: a write that is sent again, with the same key, is answered again and not done again.
+
+The key is a row of the module's own table, inserted first in the request's transaction and given the answer last in
+the same one. So a duplicate in flight waits for the first one's commit (the primary key makes it); a refused or failed
+request leaves no row; and the row moves with the module.
+
+    topics_idempotency = idempotency_table(Base.metadata, "topics")
+
+    @blueprint.post("")
+    @authenticated
+    @idempotent(topics_idempotency)
+    def create() -> Response: ...
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import hmac
+import json
+from collections.abc import Callable
+from typing import ParamSpec
+
+from flask import Response, g, make_response, request
+from flask.typing import ResponseReturnValue
+from sqlalchemy import Column, DateTime, Integer, MetaData, Table, Text, func, select, update
+from sqlalchemy.dialects.postgresql import JSONB, insert
+
+from forum.application import db, resources
+from forum.problems import Problem
+
+HEADER = "Idempotency-Key"
+KEPT_HEADERS = ("Content-Type", "Location")
+
+P = ParamSpec("P")
+
+
+def idempotency_table(metadata: MetaData, module: str) -> Table:
+    """The module's table of keys; `MODULE_idempotency`."""
+    return Table(
+        f"{module}_idempotency",
+        metadata,
+        Column("scope", Text, primary_key=True),
+        Column("key", Text, primary_key=True),
+        Column("fingerprint", Text, nullable=False),
+        Column("status", Integer),
+        Column("headers", JSONB(none_as_null=True)),
+        Column("body", JSONB(none_as_null=True)),
+        Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now(), index=True),
+    )
+
+
+def idempotent(table: Table) -> Callable[[Callable[P, ResponseReturnValue]], Callable[P, Response]]:
+    """Make a view one transaction, done once for each Idempotency-Key.
+
+    The view writes with `db()` and does not commit; this does. It refuses by raising a Problem.
+    """
+
+    def decorate(view: Callable[P, ResponseReturnValue]) -> Callable[P, Response]:
+        @functools.wraps(view)
+        def once(*args: P.args, **kwargs: P.kwargs) -> Response:
+            key = request.headers.get(HEADER)
+            if key is None:
+                response = make_response(view(*args, **kwargs))
+                db().commit()
+                return response
+            entry = {"scope": _scope(), "key": _checked(key), "fingerprint": _fingerprint()}
+            if not db().execute(insert(table).values(entry).on_conflict_do_nothing().returning(table.c.key)).first():
+                return _replay(table, entry)
+            response = make_response(view(*args, **kwargs))
+            mine = (table.c.scope == entry["scope"]) & (table.c.key == key)
+            db().execute(
+                update(table).where(mine).values(
+                    status=response.status_code,
+                    headers={name: response.headers[name] for name in KEPT_HEADERS if name in response.headers},
+                    body=response.get_json() if response.is_json else None,
+                )
+            )  # fmt: skip
+            db().commit()
+            return response
+
+        return once
+
+    return decorate
+
+
+def _scope() -> str:
+    return str(g.identity.id) if "identity" in g else "anonymous"
+
+
+def _checked(key: str) -> str:
+    if not 1 <= len(key) <= 200 or not key.isascii() or not key.isprintable():
+        raise Problem(400, f"{HEADER} must be 1 to 200 printable ASCII characters.")
+    return key
+
+
+def _fingerprint() -> str:
+    """Tells requests apart without keeping them. Keyed, because a body may hold a password."""
+    secret = resources().settings.strangler_secret.get_secret_value()
+    digest = hmac.new(secret.encode(), digestmod=hashlib.sha256)
+    for part in (request.method.encode(), request.full_path.encode(), request.get_data()):
+        digest.update(b"%d:" % len(part) + part)
+    return digest.hexdigest()
+
+
+def _replay(table: Table, entry: dict[str, str]) -> Response:
+    mine = (table.c.scope == entry["scope"]) & (table.c.key == entry["key"])
+    row = db().execute(select(table.c.fingerprint, table.c.status, table.c.headers, table.c.body).where(mine)).one()
+    if not hmac.compare_digest(row.fingerprint, entry["fingerprint"]):
+        raise Problem(422, f"This {HEADER} was used for another request.")
+    response = Response(json.dumps(row.body) if row.body is not None else b"", row.status)
+    response.headers.remove("Content-Type")
+    response.headers.update(row.headers)
+    response.headers["Idempotency-Replayed"] = "true"
+    return response

@@ -1,0 +1,32 @@
+"""/metrics: requests by method, endpoint and status, and how long they took."""
+
+from __future__ import annotations
+
+import time
+
+from flask import Flask, Response, g, request, request_started
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+
+REQUESTS = Counter("forum_http_requests_total", "Requests answered.", ["site", "method", "endpoint", "status"])
+SECONDS = Histogram("forum_http_request_seconds", "Time to answer a request.", ["site", "method", "endpoint"])
+
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+
+def init_app(app: Flask) -> None:
+    site = app.name.removesuffix(".app")
+
+    def start(_: Flask, **__: object) -> None:
+        g.started = time.perf_counter()
+
+    def count(response: Response) -> Response:
+        # Labels must be few: the route's template, never the path; no method that a client made up.
+        endpoint = request.url_rule.rule if request.url_rule else "unmatched"
+        method = request.method if request.method in METHODS else "other"
+        REQUESTS.labels(site, method, endpoint, response.status_code).inc()
+        SECONDS.labels(site, method, endpoint).observe(time.perf_counter() - g.started)
+        return response
+
+    request_started.connect(start, app, weak=False)
+    app.after_request(count)
+    app.add_url_rule("/metrics", "metrics", lambda: Response(generate_latest(), content_type=CONTENT_TYPE_LATEST))

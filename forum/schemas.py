@@ -1,0 +1,230 @@
+"""The API contract: what goes in (strict: unknown fields and wrong types are refused) and what comes out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+MAX_ID = 2**63 - 1
+"""bigint: a larger id cannot exist, and PostgreSQL would refuse the number itself."""
+PAGE, MAX_PAGE, MAX_IDS = 20, 100, 100
+
+
+def _storable(value: str) -> str:
+    """PostgreSQL's text has no NUL, and a lone surrogate has no UTF-8."""
+    if "\0" in value:
+        raise ValueError("must not contain NUL characters")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must not contain lone surrogates") from None
+    return value
+
+
+def _visible(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be blank")
+    return value
+
+
+def _email(value: str) -> str:
+    if not re.fullmatch(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+", value):
+        raise ValueError("must be an e-mail address")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+Visible = Annotated[Text, AfterValidator(_visible)]
+Username = Annotated[str, StringConstraints(min_length=3, max_length=32, pattern=r"^[A-Za-z0-9_.-]+$")]
+DisplayName = Annotated[Visible, Field(min_length=1, max_length=100)]
+Email = Annotated[Text, Field(max_length=254), AfterValidator(_email)]
+Bio = Annotated[Text, Field(max_length=2000)]
+Password = Annotated[Text, Field(min_length=10, max_length=200)]
+Title = Annotated[Visible, Field(min_length=1, max_length=200)]
+Body = Annotated[Visible, Field(min_length=1, max_length=20_000)]
+Id = Annotated[int, Field(ge=1)]
+"""Any size: an id beyond bigint is an id that does not exist (`exists`), not an invalid one."""
+
+
+def possible(*ids: int | None) -> bool:
+    """Whether rows with these ids can exist at all. Ask before the database is asked."""
+    return all(id is None or id <= MAX_ID for id in ids)
+
+
+# --- in -------------------------------------------------------------------------------------------------------------
+
+
+class Input(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+    def changes(self) -> dict[str, Any]:
+        """The fields that the client sent."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+class Registration(Input):
+    username: Username
+    email: Email
+    password: Password
+    display_name: DisplayName | None = None
+    bio: Bio = ""
+
+
+class ProfileChange(Input):
+    # The defaults stand for "not sent"; an explicit null is refused, because no column takes it.
+    display_name: DisplayName = ""
+    bio: Bio = ""
+    email: Email = ""
+
+
+class Credentials(Input):
+    username: Annotated[Text, Field(max_length=200)]
+    password: Annotated[Text, Field(max_length=200)]
+
+
+class Refresh(Input):
+    refresh_token: Annotated[Text, Field(max_length=200)]
+
+
+class NewTopic(Input):
+    title: Title
+
+
+class TopicChange(Input):
+    title: Title = ""
+    locked: bool = False
+
+
+class NewMessage(Input):
+    topic_id: Id
+    body: Body
+    reply_to: Id | None = None
+
+
+class MessageChange(Input):
+    body: Body
+
+
+class Query(BaseModel):
+    """Query parameters: numbers come as text; what is not known is ignored."""
+
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+
+
+class PageQuery(Query):
+    limit: int = Field(PAGE, ge=1, le=MAX_PAGE)
+    cursor: Annotated[Text, Field(max_length=200)] | None = None
+
+
+class TopicsQuery(PageQuery):
+    sort: Literal["activity", "newest"] = "activity"
+
+
+class MessagesQuery(PageQuery):
+    topic_id: Id
+
+
+class TopicQuery(Query):
+    peek: bool = False
+    """Looked at by another module, not by a reader: not counted as a view."""
+
+
+def _ids(value: object) -> object:
+    return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+class UsersQuery(Query):
+    """Either `ids` (1,2,3) or `username`."""
+
+    ids: Annotated[list[Id], BeforeValidator(_ids), Field(max_length=MAX_IDS)] | None = None
+    username: Annotated[Text, Field(max_length=200)] | None = None
+
+
+# --- out ------------------------------------------------------------------------------------------------------------
+
+
+def _utc(value: datetime) -> datetime:
+    """As a service of any time zone reads it from its database, everyone writes it the same: ...Z."""
+    return value.astimezone(UTC)
+
+
+Timestamp = Annotated[datetime, AfterValidator(_utc)]
+
+
+class Output(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+class Author(Output):
+    """`username` is None when the name is not known right now."""
+
+    id: int
+    username: str | None = None
+    display_name: str | None = None
+
+
+class User(Output):
+    """The public profile."""
+
+    id: int
+    username: str
+    display_name: str
+    bio: str
+    role: str
+    created_at: Timestamp
+
+
+class Me(User):
+    """The profile as its owner sees it."""
+
+    email: str
+
+
+class Tokens(Output):
+    access_token: str
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105
+    expires_in: int
+    """Seconds."""
+    refresh_token: str
+    user: Me
+
+
+class Topic(Output):
+    id: int
+    title: str
+    locked: bool
+    author: Author | None
+    """None when the author was deleted."""
+    message_count: int
+    last_activity_at: Timestamp
+    created_at: Timestamp
+    updated_at: Timestamp
+    views: int | None = None
+    """None when Redis is away."""
+
+
+class Message(Output):
+    id: int
+    topic_id: int
+    author: Author | None
+    reply_to: int | None
+    body: str
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+Item = TypeVar("Item")
+
+
+class Items(Output, Generic[Item]):
+    items: Sequence[Item]
+
+
+class Page(Output, Generic[Item]):
+    items: Sequence[Item]
+    next: str | None
+    """The cursor of the next page; None on the last."""
