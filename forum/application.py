@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from forum import logs, metrics, payload, problems
 from forum.database import Database
+from forum.redis_client import connect
 from forum.settings import Settings
 from forum.tokens import Keys
 from strangler.flask import Strangler
@@ -43,7 +44,8 @@ def base_app(site: str, settings: Settings, *, keys: Keys, database: Database | 
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.config["MAX_FORM_MEMORY_SIZE"] = MAX_BODY
     strangler = Strangler()
-    app.extensions["forum"] = Resources(settings, redis_client(settings.redis_url), strangler, database)
+    # Requests can do without Redis, so they don't wait for it long.
+    app.extensions["forum"] = Resources(settings, connect(settings.redis_url, timeout=0.25), strangler, database)
     app.extensions["forum.keys"] = keys
     payload.init_app(app)
     problems.init_app(app)
@@ -52,11 +54,6 @@ def base_app(site: str, settings: Settings, *, keys: Keys, database: Database | 
         database.init_app(app)
     strangler.init_app(app, site=site, session=database.session if database else None)
     return app
-
-
-def redis_client(url: str) -> Redis:
-    """For requests: they can do without Redis, so they don't wait for it."""
-    return Redis.from_url(url, decode_responses=True, socket_timeout=0.25, socket_connect_timeout=0.25)
 
 
 def resources() -> Resources:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -119,7 +119,7 @@ Kind = TypeVar("Kind", bound=Settings)
 def read(kind: type[Kind]) -> Kind:
     """The settings from the environment. Raises SettingsError."""
     try:
-        return kind()
+        return cast(Kind, cast(Any, kind)())  # the fields come from the environment
     except ValidationError as error:
         raise SettingsError("; ".join(_complaint(problem) for problem in error.errors())) from None
 

@@ -14,7 +14,7 @@ def _key(topic_id: int) -> str:
 def add(redis: Redis, topic_id: int) -> int | None:
     """Count one view. Returns the new number; None when Redis is away."""
     try:
-        return int(redis.incr(_key(topic_id)))  # type: ignore[arg-type]
+        return int(redis.incr(_key(topic_id)))
     except RedisError:
         return None
 
@@ -27,7 +27,7 @@ def read(redis: Redis, topic_ids: Sequence[int]) -> dict[int, int | None]:
         counts = redis.mget([_key(topic_id) for topic_id in topic_ids])
     except RedisError:
         return dict.fromkeys(topic_ids)
-    return {topic_id: int(count or 0) for topic_id, count in zip(topic_ids, counts, strict=True)}  # type: ignore[arg-type]
+    return {topic_id: int(count or 0) for topic_id, count in zip(topic_ids, counts, strict=True)}
 
 
 def forget(redis: Redis, topic_id: int) -> None:
