@@ -1,0 +1,69 @@
+"""Tables of the events: the outbox (one per database, stays with it) and a module's inbox (moves with the module)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Engine,
+    Identity,
+    Index,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Session, scoped_session
+
+_EMIT = text("INSERT INTO outbox (event_id, type, payload) VALUES (:event_id, :type, CAST(:payload AS jsonb))")
+_WAITING = text("SELECT EXISTS (SELECT FROM outbox WHERE published_at IS NULL)")
+
+
+def outbox_table(metadata: MetaData) -> Table:
+    """The definition of `outbox`, for a model's metadata."""
+    table = Table(
+        "outbox",
+        metadata,
+        Column("id", BigInteger, Identity(always=False), primary_key=True),
+        Column("event_id", Uuid, nullable=False),
+        Column("type", Text, nullable=False),
+        Column("payload", JSONB, nullable=False),
+        Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+        Column("published_at", DateTime(timezone=True), nullable=True),
+    )
+    Index("outbox_waiting", table.c.id, postgresql_where=table.c.published_at.is_(None))
+    Index("outbox_published", table.c.published_at)
+    return table
+
+
+def inbox_table(metadata: MetaData, module: str) -> Table:
+    """The definition of `MODULE_inbox`, for a model's metadata."""
+    return Table(
+        f"{module}_inbox",
+        metadata,
+        Column("event_id", Uuid, primary_key=True),
+        Column("handled_at", DateTime(timezone=True), nullable=False, server_default=func.now(), index=True),
+    )
+
+
+def emit(session: Session | scoped_session[Session], type_: str, payload: Mapping[str, Any]) -> None:
+    """Tell the other modules: published after the session's transaction commits, never if it does not.
+
+    `payload` must be JSON: ids as integers, times as RFC 3339 text.
+    """
+    session.execute(_EMIT, {"event_id": uuid4(), "type": type_, "payload": json.dumps(payload)})
+
+
+def drained(engine: Engine) -> bool:
+    """Whether every committed event of this database has been published."""
+    with engine.connect() as connection:
+        return not connection.scalar(_WAITING)

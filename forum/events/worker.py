@@ -1,0 +1,175 @@
+"""The process beside an application: relays its database's outbox, consumes for its modules, deletes what has expired.
+
+It outlives PostgreSQL and Redis being away (waits, and goes on), and ends on SIGTERM or SIGINT after what it is at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from uuid import uuid4
+
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import Engine
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from forum import logs
+from forum.database import Database
+from forum.events.cleaning import Cleaner, Expiry
+from forum.events.consumer import Consumer, Handler
+from forum.events.outbox import drained
+from forum.events.relay import KEEP, Relay
+from forum.redis_client import connect
+from forum.settings import BOOT_FAILED, SettingsError, StoreSettings, load
+from strangler.config import Config
+from strangler.config import load as load_config
+from strangler.errors import StranglerError
+from strangler.ownership import OwnershipReader
+
+logger = logging.getLogger(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds between attempts while something is away
+GRACE = 10.0  # seconds that a step may take to end
+REDIS_SECONDS = 5.0  # time-out of a worker's Redis calls; longer than a consumer's read waits for an event
+
+
+class Worker:
+    """Runs one thread each for the relay, the cleaning and every consumer.
+
+    site: which site's database `engine` is, by its name in strangler.toml.
+    handlers: for each module that consumes, event type -> handler.
+    expiries: what to delete beside the outbox; `Expiry.idempotency(module)`, `Expiry.inbox(module)`.
+    """
+
+    def __init__(
+        self,
+        site: str,
+        *,
+        engine: Engine,
+        redis: Redis,
+        config: Config,
+        handlers: Mapping[str, Mapping[str, Handler]],
+        expiries: Sequence[Expiry] = (),
+        keep: timedelta = KEEP,
+    ) -> None:
+        self.site = site
+        self.engine = engine
+        self._config = config
+        self._ownership = OwnershipReader()
+        self._stop = threading.Event()
+        name = f"{site}/{os.environ.get('INSTANCE') or socket.gethostname()}/{os.getpid()}/{uuid4().hex[:8]}"
+        self.consumers = [
+            Consumer(module, by_type, engine=engine, redis=redis, owns=self._owner_of(module), name=name)
+            for module, by_type in handlers.items()
+        ]
+        self._steps: dict[str, Callable[[], float]] = {
+            "relay": Relay(engine, redis, site, keep=keep).step,
+            "cleaning": Cleaner(engine, self.owns, [Expiry.outbox(keep), *expiries]).step,
+            **{f"consumer of {consumer.module}": consumer.step for consumer in self.consumers},
+        }
+
+    def owns(self, module: str) -> bool:
+        """Whether this site owns `module` now, from the database, on a connection of its own."""
+        with self.engine.connect() as connection:
+            return self._ownership.read(connection, self._config.module(module)).owner == self.site
+
+    def _owner_of(self, module: str) -> Callable[[], bool]:
+        return lambda: self.owns(module)
+
+    def stop(self) -> None:
+        """Let `run` end, soon. Safe in a signal handler."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Work until `stop`."""
+        threads = [
+            threading.Thread(target=self._repeat, args=(name, step), name=name, daemon=True)
+            for name, step in self._steps.items()
+        ]
+        for thread in threads:
+            thread.start()
+        logger.info("%s: %s", self.site, ", ".join(self._steps))
+        self._stop.wait()
+        for thread in threads:
+            thread.join(GRACE)
+        try:
+            for consumer in self.consumers:
+                consumer.close()
+        except RedisError as error:
+            logger.info("left the groups without a word: %s", error)
+
+    def _repeat(self, name: str, step: Callable[[], float]) -> None:
+        pause = FIRST_PAUSE
+        away = ""
+        while not self._stop.is_set():
+            try:
+                wait = step()
+            except (RedisError, OperationalError, InterfaceError) as error:
+                reason = _first_line(error)
+                if reason != away:
+                    logger.warning("%s waits: %s", name, reason)
+                away = reason
+            except Exception:
+                logger.exception("%s failed and tries again", name)
+                away = "a failure"
+            else:
+                if away:
+                    logger.info("%s goes on", name)
+                away, pause = "", FIRST_PAUSE
+                self._stop.wait(wait)
+                continue
+            self._stop.wait(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def main(
+    site: str,
+    handlers: Mapping[str, Mapping[str, Handler]],
+    expiries: Callable[[timedelta], Sequence[Expiry]],
+    argv: Sequence[str] | None = None,
+) -> int:
+    """The command line of a worker module; answers the exit code. Configured by the environment (`StoreSettings`).
+
+    `--drained` asks only whether the outbox is empty. `expiries` is told how long to keep rows.
+    """
+    parser = argparse.ArgumentParser(description=f"Relay and handle the events of {site}.")
+    parser.add_argument("--drained", action="store_true", help="exit 0 when every event has been published, else 1")
+    only_ask = parser.parse_args(argv).drained
+    settings = load(StoreSettings)
+    logs.configure(settings.log_level, f"{site}-worker")
+    keep = timedelta(days=settings.keep_days)
+    try:
+        engine = Database.of(settings, f"{site} worker").engine
+        if only_ask:
+            return 0 if drained(engine) else 1
+        worker = Worker(
+            site,
+            engine=engine,
+            redis=connect(settings.redis_url, timeout=REDIS_SECONDS),
+            config=load_config(),
+            handlers=handlers,
+            expiries=expiries(keep),
+            keep=keep,
+        )
+    except OperationalError as error:
+        print(f"cannot tell: {_first_line(error)}", file=sys.stderr)
+        return 2
+    except (SettingsError, StranglerError) as error:
+        print(error, file=sys.stderr)
+        return BOOT_FAILED
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: worker.stop())
+    worker.run()
+    return 0
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
