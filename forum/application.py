@@ -1,5 +1,6 @@
 """The base of every application: `create_app()` of the monolith and of each service starts here.
 
+@boots
 def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or load(Settings)
     app = base_app("topics", settings, keys=PublishedKeys(settings.forum_api_url), database=Database.of(settings))
@@ -9,8 +10,10 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, ParamSpec, cast
 
 from flask import Flask, current_app
 from redis import Redis
@@ -19,8 +22,9 @@ from sqlalchemy.orm import Session
 from forum import logs, metrics, payload, problems
 from forum.database import Database
 from forum.redis_client import connect
-from forum.settings import Settings
+from forum.settings import Settings, SettingsError, give_up
 from forum.tokens import Keys
+from strangler.errors import StranglerError
 from strangler.flask import Strangler
 
 MAX_BODY = 64 * 1024
@@ -54,6 +58,22 @@ def base_app(site: str, settings: Settings, *, keys: Keys, database: Database | 
         database.init_app(app)
     strangler.init_app(app, site=site, session=database.session if database else None)
     return app
+
+
+P = ParamSpec("P")
+
+
+def boots(create_app: Callable[P, Flask]) -> Callable[P, Flask]:
+    """An application that is configured wrongly ends its process with one line that names the variable."""
+
+    @functools.wraps(create_app)
+    def create(*args: P.args, **kwargs: P.kwargs) -> Flask:
+        try:
+            return create_app(*args, **kwargs)
+        except (SettingsError, StranglerError) as error:
+            give_up(error)
+
+    return create
 
 
 def resources() -> Resources:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, Literal, NoReturn, TypeVar, cast
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -56,17 +56,12 @@ HttpUrl = Annotated[str, _url("http", "https"), AfterValidator(lambda value: val
 RedisUrl = Annotated[str, _url("redis", "rediss", "unix")]
 
 
-class Settings(BaseSettings):
-    """What every process of the forum needs."""
+class Environment(BaseSettings):
+    """Settings that come from variables and files."""
 
     model_config = SettingsConfigDict(extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
 
-    forum_api_url: HttpUrl
-    """Where every path under /api is served, by whoever serves it now: the gateway."""
-    redis_url: RedisUrl
-    strangler_secret: SecretStr = Field(min_length=16)
-    """Shared by all sites; keys the fingerprints of idempotent requests."""
-    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @classmethod
     def settings_customise_sources(
@@ -80,11 +75,26 @@ class Settings(BaseSettings):
         return init_settings, env_settings, _Files(settings_cls)
 
 
-class StoreSettings(Settings):
-    """For a process with a database."""
+class Settings(Environment):
+    """What every process of the forum needs."""
+
+    forum_api_url: HttpUrl
+    """Where every path under /api is served, by whoever serves it now: the gateway."""
+    redis_url: RedisUrl
+    strangler_secret: SecretStr = Field(min_length=16)
+    """Shared by all sites; keys the fingerprints of idempotent requests."""
+
+
+class DatabaseSettings(Environment):
+    """What a command needs that only speaks to the database."""
 
     database_url: SecretStr
     """postgresql://user:password@host:port/database, of the role that owns the tables."""
+
+
+class StoreSettings(Settings, DatabaseSettings):
+    """For a process with a database."""
+
     threads: int = Field(8, ge=1, le=256)
     """Requests at a time in one process: the size of its connection pool."""
     keep_days: float = Field(7, gt=0)
@@ -113,7 +123,7 @@ class PagesSettings(Settings):
     """Signs the pages' session cookie and CSRF tokens."""
 
 
-Kind = TypeVar("Kind", bound=Settings)
+Kind = TypeVar("Kind", bound=Environment)
 
 
 def read(kind: type[Kind]) -> Kind:
@@ -136,5 +146,10 @@ def load(kind: type[Kind]) -> Kind:
     try:
         return read(kind)
     except SettingsError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(BOOT_FAILED) from None
+        give_up(error)
+
+
+def give_up(error: Exception) -> NoReturn:
+    """End a process that cannot start, with one line."""
+    print(error, file=sys.stderr)
+    raise SystemExit(BOOT_FAILED) from None
