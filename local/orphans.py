@@ -1,0 +1,72 @@
+"""Processes of a stack, found by their mark: for one whose supervisor was killed, and as the last look of `down`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+import psutil
+
+from local.state import MARKER, State
+
+
+def find(state: State) -> list[psutil.Process]:
+    """Everything that carries the stack's mark, but this process and its parents.
+
+    PostgreSQL's children write their title over their environment; they are known by their working directory.
+    """
+    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    return [process for process in psutil.process_iter() if process.pid not in own and _belongs(process, state.root)]
+
+
+def _belongs(process: psutil.Process, root: Path) -> bool:
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        if process.environ().get(MARKER) == str(root):
+            return True
+        return process.name() == "postgres" and Path(process.cwd()).is_relative_to(root / "postgres")
+    except (psutil.Error, OSError):
+        return False
+
+
+def end(state: State, seconds: float = 20.0) -> int:
+    """Stop what `find` finds, each in its own way; kill what is left after `seconds`. Returns how many there were."""
+    found = find(state)
+    for process in found:
+        how = _signal_for(process)
+        if how is not None:
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(how)
+    psutil.wait_procs(found, timeout=seconds)
+    for _ in range(3):
+        left = find(state)
+        for process in left:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(left, timeout=5)
+    return len(found)
+
+
+def _signal_for(process: psutil.Process) -> signal.Signals | None:
+    try:
+        words = process.cmdline()
+    except psutil.Error:
+        return None
+    if "supervisor.supervisord" in words:
+        return signal.SIGKILL  # it would start again what is ended
+    if process.name() == "postgres":
+        # Fast shutdown: end every session, write a checkpoint. The postmaster's children follow it.
+        return signal.SIGINT if "-D" in words else None
+    return signal.SIGTERM
+
+
+def memory(state: State) -> int:
+    """Bytes of memory of the whole stack, shared pages counted once (PSS)."""
+    total = 0
+    for process in find(state):
+        with contextlib.suppress(psutil.Error):
+            total += process.memory_full_info().pss
+    return total

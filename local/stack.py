@@ -1,0 +1,168 @@
+"""The stack as a whole: brought up, looked at, taken down."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+import redis
+
+from local import databases, orphans, probe
+from local.errors import LocalError
+from local.kit import Kit
+from local.layout import APPS, SITES, Layout, cluster_name, worker_name, write_environment
+from local.state import CHECKOUT, MARKER, State
+from local.supervisor import DOWN, Supervisor
+
+START_SECONDS = 60.0
+
+Say = Callable[[str], None]
+
+
+class Stack:
+    """One stack. The caller holds the state's lock. `say` is told, in short lines, what happens."""
+
+    def __init__(self, state: State, say: Say) -> None:
+        self.state = state
+        self.say = say
+        self.layout = Layout(state)
+        self.supervisor = Supervisor(state)
+        self.kit = Kit(self.layout, say)
+
+    # --- up ---------------------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Have the supervisor running and the configuration written; what a killed stack left behind is ended first."""
+        if self.supervisor.answers():
+            self._write()
+            self.supervisor.apply(self.layout.programs())
+            return
+        if ended := orphans.end(self.state):
+            self.say(f"ended {ended} processes of a stack that was killed")
+        for moved in self.layout.check_ports():
+            self.say(moved)
+        self._write()
+        self.supervisor.start(self.layout.programs())
+
+    def _write(self) -> None:
+        self.layout.write_redis()
+        self.layout.write_gateway()
+        write_environment(self.layout)
+
+    def start(self, names: Iterable[str]) -> None:
+        """Start programs, in order of need, and wait until each answers. Those that run already are left alone."""
+        wanted = set(names)
+        clusters = [site for site in SITES if cluster_name(site) in wanted]
+        for tier in (
+            {"redis", *(cluster_name(site) for site in clusters)},
+            {name for name in wanted if name == "gateway" or name.rpartition("-")[0] in APPS},
+        ):
+            fresh = (tier & wanted) - self.supervisor.running()
+            self._check_free(fresh)
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(self._begin, fresh))
+            self.wait_ready(tier & wanted)
+            if fresh & {cluster_name(site) for site in clusters}:
+                self._migrate([site for site in clusters if cluster_name(site) in fresh])
+
+    def _begin(self, name: str) -> None:
+        if name.startswith("postgres-"):
+            self.layout.cluster(name.removeprefix("postgres-")).init()
+        self.supervisor.run(name)
+
+    def _check_free(self, names: Iterable[str]) -> None:
+        programs = self.layout.programs()
+        for name in names:
+            self.layout.require_free(programs[name])
+
+    def _migrate(self, sites: list[str]) -> None:
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(self.migrate, sites))
+
+    def migrate(self, site: str) -> None:
+        """Bring a site's database to its newest schema."""
+        databases.prepare(self.layout.cluster(site), site, self.layout.secret("postgres-forum"))
+        words = ["monolith.cli", "migrate"] if site == "monolith" else [f"services.{site}.migrate"]
+        self.module(site, words)
+
+    def module(self, site: str, words: list[str], check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run `python -m WORDS` with a site's environment. Raises LocalError with its last line when it fails."""
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, "-m", *words], env=self.environment(site), cwd=CHECKOUT, check=False,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+        if check and done.returncode:
+            last = done.stdout.strip().splitlines()[-1:]
+            raise LocalError(f"{' '.join(words)} failed: {' '.join(last) or f'exit code {done.returncode}'}", 1)
+        return done
+
+    def environment(self, site: str) -> dict[str, str]:
+        return os.environ | self.layout.site_environment(site) | {MARKER: str(self.state.root)}
+
+    # --- waiting ----------------------------------------------------------------------------------------------------
+
+    def wait_ready(self, names: Iterable[str]) -> None:
+        """Raises LocalError, with the last line of its log, for a program that ended or does not answer in time."""
+        for name in sorted(names):
+            gone = False
+
+            def done(name: str = name) -> bool:
+                nonlocal gone
+                gone = self.supervisor.info(name)["statename"] in DOWN
+                return gone or self.is_ready(name)
+
+            if not probe.wait_for(done, START_SECONDS) or gone:
+                raise LocalError(f"{name} {'ended' if gone else 'does not answer'}: {self.last_words(name)}", 1)
+
+    def is_ready(self, name: str) -> bool:
+        if name.startswith("postgres-"):
+            return databases.answers(self.layout.cluster(name.removeprefix("postgres-")))
+        if name == "redis":
+            return self._redis_answers()
+        if name == "gateway":
+            answer = probe.get(f"{self.layout.url('gateway-admin')}/ping")
+            return answer is not None and answer[0] == 200
+        if name.endswith("-worker"):
+            return bool(self.supervisor.info(name)["statename"] == "RUNNING")
+        return probe.is_ready(self.layout.url(name))
+
+    def _redis_answers(self) -> bool:
+        try:
+            with self.redis() as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+    def redis(self) -> redis.Redis:
+        return redis.Redis.from_url(self.layout.redis_url, socket_timeout=2, socket_connect_timeout=1)
+
+    def last_words(self, name: str) -> str:
+        log = self.state.logs / f"{name}.log"
+        lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+        return f"{lines[-1].strip() if lines else 'nothing in its log'} ({log})"
+
+    # --- down -------------------------------------------------------------------------------------------------------
+
+    def stop(self, names: Iterable[str]) -> None:
+        self.supervisor.stop(names)
+
+    def down(self) -> None:
+        """End everything, in bounded time. Nothing that carries the stack's mark is left."""
+        if self.supervisor.answers():
+            running = self.supervisor.running()
+            stores = {"redis", *(cluster_name(site) for site in SITES)}
+            self.stop(running & {"gateway"})
+            self.stop(running - stores)
+            self.stop(stores)
+            self.supervisor.shutdown()
+        orphans.end(self.state)
+
+
+def instance_names(layout: Layout, site: str) -> set[str]:
+    """The processes that serve and work for a site: what starts and stops together."""
+    names = set(layout.instances(site))
+    return names | {worker_name(site)} if site in SITES else names
