@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from redis import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
@@ -125,7 +125,7 @@ class Consumer:
         """Handle and acknowledge. What a handler cannot cope with stays unacknowledged, and so comes again."""
         try:
             self._commit([event for entry in entries if (event := self._parse(entry))])
-        except (OperationalError, InterfaceError):  # PostgreSQL is away or chose us in a deadlock
+        except (OperationalError, InterfaceError, RedisError):  # away, or chosen in a deadlock
             raise
         except Exception as error:
             if is_fenced(error):
