@@ -7,13 +7,16 @@ one of its own, so that one address stands for all its instances when the other 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from local import probe
 from local.errors import LocalError
 
 if TYPE_CHECKING:
@@ -78,3 +81,40 @@ def _settings(redis_url: str, admin: str, public: str, sites: Mapping[str, str],
 
 def _address(url: str) -> str:
     return urlsplit(url).netloc
+
+
+class Gateway:
+    """A running Traefik, asked over its loopback admin address."""
+
+    def __init__(self, admin: str) -> None:
+        self._admin = admin
+
+    def routes(self) -> dict[str, str]:
+        """Path prefix -> site, as the public's entry point has it now; empty when Traefik does not answer."""
+        answer = probe.get(f"{self._admin}/api/http/routers")
+        if answer is None or answer[0] != 200:
+            return {}
+        return {
+            router["rule"].removeprefix("PathPrefix(`").removesuffix("`)"): router["service"].partition("@")[0]
+            for router in json.loads(answer[1])
+            if router.get("entryPoints") == ["public"] and router.get("status") == "enabled"
+        }
+
+    def requests(self, kind: str, name: str) -> float:
+        """How many requests an entry point or a service (`kind`) has had."""
+        answer = probe.get(f"{self._admin}/metrics")
+        found = re.compile(rf'^traefik_{kind}_requests_total{{.*\b{kind}="{name}(?:@\w+)?".*}} (\S+)$')
+        lines = answer[1].decode().splitlines() if answer else []
+        return sum(float(match[1]) for match in map(found.match, lines) if match)
+
+    def wait_until_quiet(self, kind: str, name: str, quiet: float = 1.0, seconds: float = 15.0) -> bool:
+        """Whether nobody has come to an entry point or a service for `quiet` seconds, within `seconds`."""
+        last, since = self.requests(kind, name), time.monotonic()
+
+        def is_quiet() -> bool:
+            nonlocal last, since
+            if (now := self.requests(kind, name)) != last:
+                last, since = now, time.monotonic()
+            return time.monotonic() - since >= quiet
+
+        return probe.wait_for(is_quiet, seconds, pause=0.1)

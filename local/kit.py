@@ -42,11 +42,12 @@ class Kit:
             except BaseException:
                 process.terminate()
                 raise
+        found = _last_object(answer)
         if process.returncode:
-            raise LocalError(
-                f"strangler {' '.join(word for word in words if word != '--json')}: {said or answer.strip()}", 1
-            )
-        found: dict[str, Any] = json.loads(answer.strip().splitlines()[-1]) if answer.strip() else {}
+            differences = found.get("differences", [])
+            why = f"{len(differences)} rows differ, the first: {differences[0]}" if differences else said
+            command = " ".join(word for word in words if word != "--json")
+            raise LocalError(f"`strangler {command}` failed: {why.removeprefix('strangler: ')}", 1)
         return found
 
     def _listen(self, stream: Any) -> str:
@@ -56,3 +57,12 @@ class Kit:
                 last = line.strip()
                 self._say(last)
         return last
+
+
+def _last_object(answer: str) -> dict[str, Any]:
+    lines = answer.strip().splitlines()
+    try:
+        found: dict[str, Any] = json.loads(lines[-1]) if lines else {}
+    except ValueError:
+        return {}
+    return found

@@ -17,11 +17,7 @@ from local.state import CHECKOUT, State
 
 MODULES = ("users", "topics", "messages")
 SITES = ("monolith", *MODULES)
-APPS = {
-    "monolith": "monolith.app:create_app()",
-    **{module: f"services.{module}.app:create_app()" for module in MODULES},
-    "web": "services.web.app:create_app()",
-}
+APPS = (*SITES, "web")
 INSTANCES = 2
 DRAIN_SECONDS = 2
 GRACEFUL_SECONDS = 15
@@ -169,14 +165,20 @@ class Layout:
             "DRAIN_SECONDS": str(DRAIN_SECONDS),
             "GRACEFUL_SECONDS": str(GRACEFUL_SECONDS),
         }
-        command = [sys.executable, "-m", "gunicorn", "-c", "python:strangler.gunicorn", APPS[app]]
+        command = [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "-c",
+            "python:strangler.gunicorn",
+            f"{package(app)}.app:create_app()",
+        ]
         seconds = DRAIN_SECONDS + GRACEFUL_SECONDS + 3
         return Program(name, command, environment, port=self.ports[name], stop_seconds=seconds)
 
     def _worker(self, site: str) -> Program:
-        package = "monolith" if site == "monolith" else f"services.{site}"
         name = worker_name(site)
-        return Program(name, [sys.executable, "-m", f"{package}.worker"], self._application(site, name))
+        return Program(name, [sys.executable, "-m", f"{package(site)}.worker"], self._application(site, name))
 
     def _application(self, app: str, instance: str) -> dict[str, str]:
         """What one application may know: its own database, and signing keys only where tokens are made."""
@@ -192,6 +194,10 @@ class Layout:
         if app not in ("monolith", "users"):
             del env["TOKEN_PRIVATE_KEY_FILE"]
         return env
+
+
+def package(app: str) -> str:
+    return app if app == "monolith" else f"services.{app}"
 
 
 def cluster_name(site: str) -> str:

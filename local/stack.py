@@ -13,7 +13,7 @@ import redis
 from local import databases, orphans, probe
 from local.errors import LocalError
 from local.kit import Kit
-from local.layout import APPS, SITES, Layout, cluster_name, worker_name, write_environment
+from local.layout import APPS, SITES, Layout, cluster_name, package, worker_name, write_environment
 from local.state import CHECKOUT, MARKER, State
 from local.supervisor import DOWN, Supervisor
 
@@ -85,20 +85,18 @@ class Stack:
     def migrate(self, site: str) -> None:
         """Bring a site's database to its newest schema."""
         databases.prepare(self.layout.cluster(site), site, self.layout.secret("postgres-forum"))
-        words = ["monolith.cli", "migrate"] if site == "monolith" else [f"services.{site}.migrate"]
-        self.module(site, words)
+        done = self.module(site, "migrate")
+        if done.returncode:
+            last = done.stdout.strip().splitlines()[-1:]
+            raise LocalError(f"cannot migrate {site}: {' '.join(last) or f'exit code {done.returncode}'}", 1)
 
-    def module(self, site: str, words: list[str], check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run `python -m WORDS` with a site's environment. Raises LocalError with its last line when it fails."""
-        done = subprocess.run(  # noqa: S603
-            [sys.executable, "-m", *words], env=self.environment(site), cwd=CHECKOUT, check=False,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    def module(self, site: str, name: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a site's `python -m PACKAGE.NAME WORDS` with its environment."""
+        return subprocess.run(  # noqa: S603
+            [sys.executable, "-m", f"{package(site)}.{name}", *words], env=self.environment(site), cwd=CHECKOUT,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
             start_new_session=True,
         )  # fmt: skip
-        if check and done.returncode:
-            last = done.stdout.strip().splitlines()[-1:]
-            raise LocalError(f"{' '.join(words)} failed: {' '.join(last) or f'exit code {done.returncode}'}", 1)
-        return done
 
     def environment(self, site: str) -> dict[str, str]:
         return os.environ | self.layout.site_environment(site) | {MARKER: str(self.state.root)}
