@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ParamSpec, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 from flask import Flask, current_app
 from redis import Redis
@@ -61,6 +61,7 @@ def base_app(site: str, settings: Settings, *, keys: Keys, database: Database | 
 
 
 P = ParamSpec("P")
+Kind = TypeVar("Kind")
 
 
 def boots(create_app: Callable[P, Flask]) -> Callable[P, Flask]:
@@ -74,6 +75,16 @@ def boots(create_app: Callable[P, Flask]) -> Callable[P, Flask]:
             give_up(error)
 
     return create
+
+
+def provide(app: Flask, *parts: object) -> None:
+    """Give the application's views something of their own to work with: `part(Issuer)` is the Issuer among `parts`."""
+    for each in parts:
+        app.extensions[f"forum.{type(each).__name__}"] = each
+
+
+def part(kind: type[Kind]) -> Kind:
+    return cast(Kind, current_app.extensions[f"forum.{kind.__name__}"])
 
 
 def resources() -> Resources:

@@ -27,7 +27,7 @@ from sqlalchemy import Column, DateTime, Integer, MetaData, Table, Text, func, s
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from forum.application import db, resources
-from forum.problems import Problem
+from forum.problems import Problem, unavailable
 
 HEADER = "Idempotency-Key"
 KEPT_HEADERS = ("Content-Type", "Location")
@@ -50,10 +50,13 @@ def idempotency_table(metadata: MetaData, module: str) -> Table:
     )
 
 
-def idempotent(table: Table) -> Callable[[Callable[P, ResponseReturnValue]], Callable[P, Response]]:
+def idempotent(
+    table: Table, prepare: Callable[[], None] | None = None
+) -> Callable[[Callable[P, ResponseReturnValue]], Callable[P, Response]]:
     """Make a view one transaction, done once for each Idempotency-Key.
 
-    The view writes with `db()` and does not commit; this does. It refuses by raising a Problem.
+    The view writes with `db()` and does not commit; this does. It refuses by raising a Problem. What has to be asked of
+    other modules is asked in `prepare`, before anything is written: a transaction that has written holds up a switch.
     """
 
     def decorate(view: Callable[P, ResponseReturnValue]) -> Callable[P, Response]:
@@ -61,12 +64,21 @@ def idempotent(table: Table) -> Callable[[Callable[P, ResponseReturnValue]], Cal
         def once(*args: P.args, **kwargs: P.kwargs) -> Response:
             key = request.headers.get(HEADER)
             if key is None:
+                if prepare:
+                    prepare()
                 response = make_response(view(*args, **kwargs))
                 db().commit()
                 return response
             entry = {"scope": _scope(), "key": _checked(key), "fingerprint": _fingerprint()}
+            if prepare:
+                # What was posted stays posted: a repeat is answered even if by now it would be refused.
+                if (known := _replay(table, entry)) is not None:
+                    return known
+                prepare()
             if not db().execute(insert(table).values(entry).on_conflict_do_nothing().returning(table.c.key)).first():
-                return _replay(table, entry)
+                if (known := _replay(table, entry)) is not None:
+                    return known
+                raise unavailable("Try again.")  # its keep time ended between the two statements
             response = make_response(view(*args, **kwargs))
             mine = (table.c.scope == entry["scope"]) & (table.c.key == key)
             db().execute(
@@ -103,9 +115,12 @@ def _fingerprint() -> str:
     return digest.hexdigest()
 
 
-def _replay(table: Table, entry: dict[str, str]) -> Response:
+def _replay(table: Table, entry: dict[str, str]) -> Response | None:
+    """The stored answer; None when this key is new."""
     mine = (table.c.scope == entry["scope"]) & (table.c.key == entry["key"])
-    row = db().execute(select(table.c.fingerprint, table.c.status, table.c.headers, table.c.body).where(mine)).one()
+    row = db().execute(select(table.c.fingerprint, table.c.status, table.c.headers, table.c.body).where(mine)).first()
+    if row is None:
+        return None
     if not hmac.compare_digest(row.fingerprint, entry["fingerprint"]):
         raise Problem(422, f"This {HEADER} was used for another request.")
     response = Response(json.dumps(row.body) if row.body is not None else b"", row.status)

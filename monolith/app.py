@@ -1,0 +1,32 @@
+"""The monolith: users, topics, messages and the pages in one application on one database.
+
+gunicorn -c python:strangler.gunicorn 'monolith.app:create_app()'
+"""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from forum.application import base_app, boots, provide
+from forum.database import Database
+from forum.passwords import Passwords
+from forum.redis_client import connect
+from forum.remote import Remote
+from forum.settings import IssuerSettings, PagesSettings, StoreSettings, load
+from forum.tokens import Issuer
+from monolith import messages, sessions, topics, users
+
+
+class Settings(StoreSettings, IssuerSettings, PagesSettings):
+    """The environment of the monolith."""
+
+
+@boots
+def create_app(settings: Settings | None = None) -> Flask:
+    settings = settings or load(Settings)
+    issuer = Issuer(settings.token_private_key.get_secret_value(), settings.access_seconds)
+    app = base_app("monolith", settings, keys=issuer, database=Database.of(settings, "monolith"))
+    provide(app, issuer, Passwords.of(settings), Remote(settings.forum_api_url, connect(settings.redis_url)))
+    for module in (users, sessions, topics, messages):
+        app.register_blueprint(module.blueprint)
+    return app
