@@ -1,0 +1,60 @@
+# `make help` lists the targets. Everything they need is put into .venv, from the locked files in requirements/.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format lock clean
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+
+help: ## Show this
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+	@echo
+	@echo '  make demo ROUNDTRIP=1      there and back again: 0 to 5 to 0'
+	@echo '  make demo KEEP=1           stay up at the end, with the address to open'
+	@echo '  make demo MESSAGES=20000 USERS=10 DURATION=60'
+	@echo '                             other sizes: messages to start with, users of the load, seconds of load'
+
+demo: $(INSTALLED) ## Watch a monolith under load become microservices, and no request fail
+	@$(PYTHON) -m local.demo
+
+test: $(INSTALLED) ## Run the tests (some of them: TESTS="tests/kit -k fence")
+	@$(PYTHON) -m pytest $(TESTS)
+
+lint: $(INSTALLED) ## ruff, mypy, import-linter
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+format: $(INSTALLED) ## Let ruff mend what it can
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+lock: $(INSTALLED) ## Write requirements/*.txt anew from pyproject.toml
+	$(VENV)/bin/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header \
+		--extra dev pyproject.toml -o requirements/dev.txt
+	$(VENV)/bin/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header \
+		--extra forum -c requirements/dev.txt pyproject.toml -o requirements/service.txt
+	echo uv | $(VENV)/bin/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header \
+		-c requirements/dev.txt - -o requirements/uv.txt
+
+clean: ## Stop what runs, remove .venv, build/ and all state
+	@if [ -x $(VENV)/bin/strangler-local ]; then for state in .state build/demo/state; do \
+		if [ -e $$state ]; then STRANGLER_STATE=$$state $(VENV)/bin/strangler-local down --purge || exit; fi; done; fi
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The first Python of these that is new enough; uv from a file with hashes; the rest by uv, with hashes too.
+$(INSTALLED): requirements/uv.txt requirements/dev.txt pyproject.toml
+	@for python in python3 python3.13 python3.12 python3.11 none; do \
+		$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; done; \
+	if [ $$python = none ]; then \
+		echo "make: needs Python 3.11 or newer, found $$(python3 --version 2>&1 || echo none); install python3.11 or newer" >&2; exit 2; fi; \
+	if ! $$python -c 'import venv, ensurepip' 2>/dev/null; then \
+		echo "make: $$python comes without venv; install it (Debian: apt install python3-venv)" >&2; exit 2; fi; \
+	echo "Setting up .venv with $$($$python --version) ..."; \
+	$$python -m venv $(VENV)
+	@$(PYTHON) -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@$(VENV)/bin/uv pip sync -q --python $(PYTHON) --require-hashes requirements/dev.txt
+	@$(VENV)/bin/uv pip install -q --python $(PYTHON) --no-deps --no-build-isolation -e .
+	@touch $@
