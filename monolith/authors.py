@@ -33,7 +33,7 @@ def author_of(row: Topic | Message) -> schemas.Author | None:
 
 
 def insert(row: Topic | Message) -> None:
-    """Insert a row by the user of this request. The foreign key, while there is one, may say that the account is gone."""
+    """Insert a row by the user of this request. The foreign key, while there is one, may refuse a deleted account."""
     db().add(row)
     try:
         db().flush()

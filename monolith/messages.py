@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Blueprint, Response
@@ -28,16 +29,16 @@ def _check_topic() -> None:
     topic_id = body(schemas.NewMessage).topic_id
     if not schemas.possible(topic_id):
         raise not_found("topic")
+    topic: Mapping[Any, Any] | None
     if owns("topics"):
         # As the foreign key would: the topic cannot go before this transaction ends.
         row = select(Topic.locked).where(Topic.id == topic_id).with_for_update(read=True, key_share=True)
-        locked = db().scalar(row)
+        topic = db().execute(row).mappings().first()
     else:
         topic = part(Remote).topic(topic_id)
-        locked = topic and topic["locked"]
-    if locked is None:
+    if topic is None:
         raise not_found("topic")
-    if locked:
+    if topic["locked"]:
         raise Problem(409, "This topic is locked.")
 
 
