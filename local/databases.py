@@ -14,11 +14,11 @@ APPLICATION = "forum"
 def prepare(cluster: Cluster, database: str, password: str) -> None:
     """Make account and database, unless they are there."""
     with psycopg.connect(cluster.dsn(), autocommit=True, connect_timeout=5) as connection:
-        if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (APPLICATION,)).fetchone():
+        if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (APPLICATION,)).fetchone():
             connection.execute(
                 sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(APPLICATION), sql.Literal(password))
             )
-        if not connection.execute("SELECT FROM pg_database WHERE datname = %s", (database,)).fetchone():
+        if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (database,)).fetchone():
             connection.execute(
                 sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(database), sql.Identifier(APPLICATION))
             )
@@ -30,9 +30,3 @@ def answers(cluster: Cluster) -> bool:
     except psycopg.Error:
         return False
     return True
-
-
-def replicates(cluster: Cluster, database: str) -> bool:
-    """Whether a subscription still leads into `database`: then the cluster has to stay up."""
-    with psycopg.connect(cluster.dsn(database), connect_timeout=5) as connection:
-        return connection.execute("SELECT FROM pg_subscription LIMIT 1").fetchone() is not None

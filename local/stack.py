@@ -13,11 +13,13 @@ import redis
 from local import databases, orphans, probe
 from local.errors import LocalError
 from local.kit import Kit
-from local.layout import APPS, SITES, Layout, cluster_name, package, worker_name, write_environment
+from local.layout import SITES, Layout, cluster_name, package, worker_name, write_environment
 from local.state import CHECKOUT, MARKER, State
 from local.supervisor import DOWN, Supervisor
 
 START_SECONDS = 60.0
+STORES = {"redis", *(cluster_name(site) for site in SITES)}
+"""What has to answer before anything else can start."""
 
 Say = Callable[[str], None]
 
@@ -53,34 +55,34 @@ class Stack:
         write_environment(self.layout)
 
     def start(self, names: Iterable[str]) -> None:
-        """Start programs, in order of need, and wait until each answers. Those that run already are left alone."""
+        """Start programs and wait until each answers: stores, then migrations, then what uses them.
+
+        Those that run already are left alone.
+        """
         wanted = set(names)
-        clusters = [site for site in SITES if cluster_name(site) in wanted]
-        for tier in (
-            {"redis", *(cluster_name(site) for site in clusters)},
-            {name for name in wanted if name == "gateway" or name.rpartition("-")[0] in APPS},
-        ):
-            fresh = (tier & wanted) - self.supervisor.running()
-            self._check_free(fresh)
-            with ThreadPoolExecutor() as pool:
-                list(pool.map(self._begin, fresh))
-            self.wait_ready(tier & wanted)
-            if fresh & {cluster_name(site) for site in clusters}:
-                self._migrate([site for site in clusters if cluster_name(site) in fresh])
+        stores = wanted & STORES
+        self._start_together(stores)
+        running = self.supervisor.running()
+        apps = [
+            site for site in SITES if wanted & (served := set(self.layout.instances(site))) and not served & running
+        ]
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(self.migrate, apps))
+        self._start_together(wanted - stores)
+
+    def _start_together(self, names: set[str]) -> None:
+        fresh = names - self.supervisor.running()
+        programs = self.layout.programs()
+        for name in fresh:
+            self.layout.require_free(programs[name])
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(self._begin, fresh))
+        self.wait_ready(names)
 
     def _begin(self, name: str) -> None:
         if name.startswith("postgres-"):
             self.layout.cluster(name.removeprefix("postgres-")).init()
         self.supervisor.run(name)
-
-    def _check_free(self, names: Iterable[str]) -> None:
-        programs = self.layout.programs()
-        for name in names:
-            self.layout.require_free(programs[name])
-
-    def _migrate(self, sites: list[str]) -> None:
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(self.migrate, sites))
 
     def migrate(self, site: str) -> None:
         """Bring a site's database to its newest schema."""
@@ -152,10 +154,9 @@ class Stack:
         """End everything, in bounded time. Nothing that carries the stack's mark is left."""
         if self.supervisor.answers():
             running = self.supervisor.running()
-            stores = {"redis", *(cluster_name(site) for site in SITES)}
             self.stop(running & {"gateway"})
-            self.stop(running - stores)
-            self.stop(stores)
+            self.stop(running - STORES)
+            self.stop(STORES)
             self.supervisor.shutdown()
         orphans.end(self.state)
 
