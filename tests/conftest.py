@@ -1,0 +1,32 @@
+"""What tests of several folders need: a cluster and a Redis for the session (for each xdist worker its own)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from local.postgres import Cluster
+from tests import servers
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    started = servers.start_cluster(tmp_path_factory.mktemp("postgres"))
+    yield started
+    started.stop("immediate")
+
+
+@pytest.fixture(scope="session")
+def new_database(cluster: Cluster) -> Callable[[], str]:
+    """Makes an empty database owned by the role `forum`; answers its URL for that role."""
+    return lambda: servers.new_database(cluster)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.RedisServer]:
+    """The session's Redis. A test that stops it must start it again."""
+    server = servers.RedisServer(tmp_path_factory.mktemp("redis"), servers.free_port())
+    server.start()
+    yield server
+    server.stop()
