@@ -35,9 +35,9 @@ def keys(config: Config, routes: dict[str, str], root: str = "traefik", internal
         found[f"{at}/service"] = service
         found[f"{at}/entrypoints/0"] = entry_point
 
-    for prefix, site in routes.items():
-        name = "default" if prefix == "/" else prefix.strip("/").replace("/", "-").replace(".", "-")
-        router(f"public-{name}", f"PathPrefix(`{prefix}`)", site, "public")
+    for prefix, destination in routes.items():
+        label = "default" if prefix == "/" else prefix.strip("/").replace("/", "-").replace(".", "-")
+        router(f"public-{label}", f"PathPrefix(`{prefix}`)", destination, "public")
     for name, site in config.sites.items():
         try:
             servers = site.servers

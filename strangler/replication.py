@@ -1,0 +1,137 @@
+"""One direction of a move: publication and slot at the publisher, subscription at the subscriber.
+
+Every step can be repeated; a step that was done is not done again.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import sql
+
+from strangler.database import Database
+from strangler.errors import NotYetError, StranglerError
+from strangler.sql import table
+
+
+WORKER_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Changes of `tables` and of the module's ownership row, from publisher to subscriber."""
+
+    module: str
+    direction: str
+    publisher: Database
+    subscriber: Database
+    tables: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Of publication and subscription."""
+        return f"strangler_{self.module}_{self.direction}"
+
+    @property
+    def slot(self) -> str:
+        """Slots belong to the whole cluster, so both databases are in the name, by oid."""
+        return f"{self.name}_{self.publisher.value('slot_suffix')}_{self.subscriber.value('slot_suffix')}"
+
+    def publish(self) -> None:
+        if not self.publisher.value("publication_exists", {"name": self.name}):
+            self.publisher.patiently("publish", lambda: self._create_publication())
+
+    def _create_publication(self) -> None:
+        self.publisher.run(
+            "create_publication", name=sql.Identifier(self.name), module=sql.Literal(self.module),
+            tables=sql.SQL(", ").join(table(name) for name in self.tables),
+        )  # fmt: skip
+
+    def subscribe(self, copy: bool) -> None:
+        """Create slot and subscription, with or without a first copy.
+
+        Creating a slot waits for every transaction that is open at the publisher.
+        """
+        if self.subscription() is not None:
+            return
+        if self.publisher.one("slot", {"name": self.slot}) is None:
+            self.publisher.run("create_slot", {"name": self.slot})
+        self.subscriber.run(
+            "create_subscription", name=sql.Identifier(self.name), dsn=sql.Literal(self.publisher.dsn),
+            slot=sql.Literal(self.slot), copy=sql.Literal(copy),
+        )  # fmt: skip
+
+    def subscription(self) -> dict[str, Any] | None:
+        """oid, enabled, working, ready, apply_errors, sync_errors; None when there is none."""
+        return self.subscriber.one("subscription", {"name": self.name})
+
+    def drop(self) -> None:
+        """Remove subscription, slots and publication, whichever of them there are."""
+        found = self.subscription()
+        name = sql.Identifier(self.name)
+        if found is not None:
+            self.subscriber.run("disable_subscription", name=name)
+            self.subscriber.run("forget_slot", name=name)
+            self.subscriber.patiently(
+                "drop the subscription", lambda: self.subscriber.run("drop_subscription", name=name)
+            )
+        slots = {"name": self.slot, "sync": f"pg_{found['oid']}_sync_%" if found else ""}
+        deadline = time.monotonic() + 30
+        while True:
+            self.publisher.run("end_senders", slots)
+            self.publisher.run("drop_slots", slots)
+            if self.publisher.one("slot", {"name": self.slot}) is None:
+                break
+            if time.monotonic() > deadline:
+                raise NotYetError(f"{self.publisher.site}: the slot {self.slot} stays in use; run this again")
+            time.sleep(0.05)
+        self.publisher.patiently("unpublish", lambda: self.publisher.run("drop_publication", name=name))
+
+    def progress(self) -> list[dict[str, Any]]:
+        """Per table: table, state (i, d: copying; f, s: catching up; r: ready), rows copied so far if it is copying."""
+        return self.subscriber.run("copying", {"name": self.name})
+
+    def behind(self) -> int | None:
+        """Bytes of the publisher's log that the subscriber has not confirmed; None when there is no slot."""
+        slot = self.publisher.one("slot", {"name": self.slot})
+        return None if slot is None else slot["behind"]
+
+    def caught_up(self, position: str) -> bool:
+        """Whether the subscriber has applied everything up to a position of the publisher's log."""
+        return bool(self.publisher.value("replayed", {"name": self.slot, "position": position}))
+
+    def catch_up(self, seconds: float) -> None:
+        """Wait until the subscriber has applied everything that is committed now. Raises NotYetError in the end."""
+        position = self.publisher.value("position")
+        deadline = time.monotonic() + seconds
+        while not self.caught_up(position):
+            if time.monotonic() > deadline:
+                raise NotYetError(
+                    f"{self.subscriber.site} did not catch up with {self.publisher.site} within {seconds:.0f} s "
+                    f"(subscription {self.name}); see `status` and its PostgreSQL log"
+                )
+            time.sleep(0.005)
+
+    def require_healthy(self) -> None:
+        """Raises StranglerError when there is no such stream, NotYetError when it is copying or has no worker.
+
+        A worker that died is started again by PostgreSQL after `wal_retrieve_retry_interval` (5 s), so it is waited for.
+        """
+        deadline = time.monotonic() + WORKER_SECONDS
+        while True:
+            found = self.subscription()
+            if found is None:
+                raise StranglerError(f"there is no stream {self.name}; run `strangler move {self.module} create`")
+            if not found["ready"]:
+                raise NotYetError(
+                    f"the stream {self.name} is copying; `strangler move {self.module} create` waits for it"
+                )
+            if found["enabled"] and found["working"]:
+                return
+            if time.monotonic() > deadline:
+                raise NotYetError(
+                    f"the stream {self.name} has no apply worker at {self.subscriber.site}; see its PostgreSQL log"
+                )
+            time.sleep(0.05)

@@ -1,0 +1,120 @@
+-- A move: publications, slots, subscriptions, and the switch.
+
+-- name: claim
+-- The source owns the module until a switch says otherwise.
+INSERT INTO strangler.ownership (module, owner, epoch) VALUES (%(module)s, %(owner)s, 1) ON CONFLICT DO NOTHING;
+
+-- name: disclaim
+DELETE FROM strangler.ownership WHERE module = %(module)s;
+
+-- name: ownership
+SELECT owner, epoch FROM strangler.ownership WHERE module = %(module)s;
+
+-- name: others
+-- Modules other than this one that have an ownership row here.
+SELECT module FROM strangler.ownership WHERE module <> %(module)s;
+
+-- name: record
+INSERT INTO strangler.event (module, actor, action, epoch, detail)
+VALUES (%(module)s, %(actor)s, %(action)s, %(epoch)s, %(detail)s);
+
+-- name: events
+SELECT at, module, actor, action, epoch, detail FROM strangler.event WHERE module = %(module)s ORDER BY id;
+
+-- name: controller
+-- One `strangler` process at a time works on a module. Held by the session, so a killed one lets go.
+SELECT pg_try_advisory_lock({lock_class}, hashtext('controller of ' || %(module)s));
+
+-- name: publication_exists
+SELECT EXISTS (SELECT FROM pg_publication WHERE pubname = %(name)s);
+
+-- name: create_publication
+CREATE PUBLICATION {name} FOR TABLE {tables}, TABLE strangler.ownership WHERE (module = {module});
+
+-- name: drop_publication
+DROP PUBLICATION IF EXISTS {name};
+
+-- name: slot
+SELECT active_pid, wal_status, pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::bigint AS behind,
+       pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint AS kept
+FROM pg_replication_slots WHERE slot_name = %(name)s;
+
+-- name: create_slot
+SELECT pg_create_logical_replication_slot(%(name)s, 'pgoutput');
+
+-- name: drop_slots
+-- Also what an interrupted first copy leaves (`pg_<subscription>_sync_<table>_<system>`).
+SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
+WHERE (slot_name = %(name)s OR slot_name LIKE %(sync)s) AND database = current_database() AND active_pid IS NULL;
+
+-- name: end_senders
+SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots
+WHERE (slot_name = %(name)s OR slot_name LIKE %(sync)s) AND database = current_database() AND active_pid IS NOT NULL;
+
+-- name: subscription
+SELECT s.oid, s.subenabled AS enabled,
+       EXISTS (SELECT FROM pg_stat_subscription a WHERE a.subid = s.oid AND a.worker_type = 'apply' AND a.pid IS NOT NULL) AS working,
+       coalesce((SELECT bool_and(r.srsubstate = 'r') FROM pg_subscription_rel r WHERE r.srsubid = s.oid), false) AS ready,
+       x.apply_error_count AS apply_errors, x.sync_error_count AS sync_errors
+FROM pg_subscription s JOIN pg_stat_subscription_stats x ON x.subid = s.oid
+WHERE s.subname = %(name)s AND s.subdbid = (SELECT oid FROM pg_database WHERE datname = current_database());
+
+-- name: create_subscription
+-- The slot is made beforehand, so that a kill between the two leaves nothing that the next try would stumble over.
+-- origin = none: what came by replication is not sent back.
+CREATE SUBSCRIPTION {name} CONNECTION {dsn} PUBLICATION {name}
+    WITH (create_slot = false, slot_name = {slot}, copy_data = {copy}, origin = none);
+
+-- name: disable_subscription
+ALTER SUBSCRIPTION {name} DISABLE;
+
+-- name: forget_slot
+ALTER SUBSCRIPTION {name} SET (slot_name = NONE);
+
+-- name: drop_subscription
+DROP SUBSCRIPTION IF EXISTS {name};
+
+-- name: copying
+-- Per table: its state in the subscription (i, d, f, s, r) and rows copied so far, where a copy is running.
+SELECT n.nspname || '.' || t.relname AS "table", r.srsubstate::text AS state, p.tuples_processed AS copied
+FROM pg_subscription_rel r
+JOIN pg_class t ON t.oid = r.srrelid JOIN pg_namespace n ON n.oid = t.relnamespace
+JOIN pg_subscription s ON s.oid = r.srsubid
+LEFT JOIN pg_stat_progress_copy p ON p.relid = r.srrelid AND p.datname = current_database()
+WHERE s.subname = %(name)s AND r.srrelid <> 'strangler.ownership'::regclass
+ORDER BY 1;
+
+-- name: rows
+-- The planner's estimate; good enough for a progress bar. Unknown (-1) before the first ANALYZE.
+SELECT c.reltuples::bigint FROM pg_class c WHERE c.oid = %(table)s::regclass;
+
+-- name: position
+-- The end of everything committed so far. A message of ours rather than pg_current_wal_insert_lsn(), which at the end of
+-- a page is past any record and would be waited for until somebody writes.
+SELECT pg_logical_emit_message(false, 'strangler', '')::text;
+
+-- name: replayed
+-- Whether the subscriber of a slot has applied everything up to a position of ours.
+SELECT coalesce((SELECT a.replay_lsn >= %(position)s::pg_lsn FROM pg_stat_replication a
+                 JOIN pg_replication_slots s ON s.active_pid = a.pid WHERE s.slot_name = %(name)s), false);
+
+-- name: sequences
+-- The sequences that the tables' columns own.
+SELECT format('%%I.%%I', n.nspname, t.relname) AS "table", a.attname AS "column",
+       sn.nspname || '.' || s.relname AS sequence
+FROM pg_depend d
+JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S' JOIN pg_namespace sn ON sn.oid = s.relnamespace
+JOIN pg_class t ON t.oid = d.refobjid JOIN pg_namespace n ON n.oid = t.relnamespace
+JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid
+WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+  AND t.oid = ANY (%(tables)s::regclass[])
+ORDER BY 1, 2;
+
+-- name: lock_exclusive
+-- Waits for writers in flight; new ones queue behind. `lock_timeout` bounds both.
+SELECT pg_advisory_xact_lock({lock_class}, hashtext(%(module)s));
+
+-- name: hand_over
+-- The switch. From its commit on this site's fence is closed; the other's opens when the row arrives there.
+UPDATE strangler.ownership SET owner = %(to)s, epoch = epoch + 1, sequences = {sequences}
+WHERE module = %(module)s AND owner = %(from)s RETURNING epoch;

@@ -1,0 +1,101 @@
+-- What a database has as a site of a move. {site} and the like are filled in, quoted, by strangler/sql/__init__.py.
+
+-- name: install
+-- Both databases get it; safe to repeat. Applications may look at who owns, nobody but the kit may change it.
+CREATE SCHEMA IF NOT EXISTS strangler;
+GRANT USAGE ON SCHEMA strangler TO PUBLIC;
+
+CREATE TABLE IF NOT EXISTS strangler.ownership (
+    module    text PRIMARY KEY,
+    owner     text NOT NULL,
+    epoch     bigint NOT NULL,
+    -- where the tables' sequences stood at the switch: an array of objects with table, column, last_value and is_called
+    sequences jsonb NOT NULL DEFAULT '[]'
+);
+GRANT SELECT ON strangler.ownership TO PUBLIC;
+
+-- The fence: a write waits while a switch is in progress (shared against the switch's exclusive lock), then goes
+-- through only where the module is owned. Under REPEATABLE READ the snapshot may be older than the switch; FOR SHARE
+-- turns that into a serialization failure. Under READ COMMITTED each statement of a function has a snapshot of its
+-- own, so reading after the lock is enough.
+CREATE OR REPLACE FUNCTION strangler.fence() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $fence$
+DECLARE
+    current_owner text;
+BEGIN
+    PERFORM pg_catalog.pg_advisory_xact_lock_shared({lock_class}, pg_catalog.hashtext(TG_ARGV[0]));
+    IF pg_catalog.current_setting('transaction_isolation') = 'read committed' THEN
+        SELECT o.owner INTO current_owner FROM strangler.ownership o WHERE o.module = TG_ARGV[0];
+    ELSE
+        SELECT o.owner INTO current_owner FROM strangler.ownership o WHERE o.module = TG_ARGV[0] FOR SHARE;
+    END IF;
+    IF current_owner IS DISTINCT FROM TG_ARGV[1] THEN
+        RAISE EXCEPTION 'module % is owned by %, not by %', TG_ARGV[0], coalesce(current_owner, 'nobody here'), TG_ARGV[1]
+            USING ERRCODE = {sqlstate}, HINT = 'Send the request to the owner.';
+    END IF;
+    RETURN NULL;
+END
+$fence$;
+
+-- Ownership arrives as a replicated row, behind every write that came before it. What does not replicate, the
+-- positions of sequences, travels in the row and is set here, before the first write is let in.
+CREATE OR REPLACE FUNCTION strangler.arrive() RETURNS trigger
+LANGUAGE plpgsql SET search_path = '' AS $arrive$
+DECLARE
+    position record;
+BEGIN
+    IF NEW.owner = TG_ARGV[0] THEN
+        FOR position IN
+            SELECT s."table", s."column", s.last_value, s.is_called
+            FROM pg_catalog.jsonb_to_recordset(NEW.sequences)
+                AS s("table" text, "column" text, last_value bigint, is_called boolean)
+        LOOP
+            PERFORM pg_catalog.setval(
+                pg_catalog.pg_get_serial_sequence(position."table", position."column")::pg_catalog.regclass,
+                position.last_value, position.is_called);
+        END LOOP;
+    END IF;
+    RETURN NULL;
+END
+$arrive$;
+
+CREATE OR REPLACE TRIGGER arrive AFTER INSERT OR UPDATE ON strangler.ownership
+    FOR EACH ROW EXECUTE FUNCTION strangler.arrive({site});
+-- apply workers are replicas: only an ALWAYS trigger fires for them
+ALTER TABLE strangler.ownership ENABLE ALWAYS TRIGGER arrive;
+
+-- name: install_source
+-- What only the source remembers: constraints to put back, and what happened.
+CREATE TABLE IF NOT EXISTS strangler.dropped_constraint (
+    module     text NOT NULL,
+    "table"    text NOT NULL,
+    name       text NOT NULL,
+    referenced text NOT NULL,
+    definition text NOT NULL,
+    PRIMARY KEY ("table", name)
+);
+CREATE TABLE IF NOT EXISTS strangler.event (
+    id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    module text NOT NULL,
+    actor  text NOT NULL,
+    action text NOT NULL,
+    epoch  bigint NOT NULL,
+    detail jsonb NOT NULL
+);
+
+-- name: uninstall
+DROP SCHEMA IF EXISTS strangler CASCADE;
+
+-- name: installed
+SELECT to_regclass('strangler.ownership') IS NOT NULL;
+
+-- name: add_fence
+CREATE OR REPLACE TRIGGER strangler_fence BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table}
+    FOR EACH STATEMENT EXECUTE FUNCTION strangler.fence({module}, {site});
+
+-- name: drop_fence
+DROP TRIGGER IF EXISTS strangler_fence ON {table};
+
+-- name: fenced
+SELECT count(*) FROM pg_trigger WHERE tgrelid = %(table)s::regclass AND tgname = 'strangler_fence' AND tgenabled = 'O';

@@ -1,0 +1,196 @@
+"""What a move promises (DESIGN, invariants I1 to I5), on real clusters, while writers write."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from strangler.diff import Diff
+from strangler.errors import NotYetError, StranglerError
+from strangler.fence import is_fenced
+from strangler.status import status
+from tests.kit.conftest import Shop, Writers
+
+
+def test_to_and_fro_under_load_loses_nothing_and_leaves_both_sides_equal(shop: Shop, writers: Writers) -> None:
+    with writers:
+        move = shop.move()
+        move.create()
+        for _ in range(3):
+            writers.wait_for(40)
+            assert move.switch().owner == "stock"
+            writers.wait_for(40)
+            assert move.reverse().owner == "monolith"
+        move.switch()
+        writers.wait_for(40)
+    move.forward.catch_up(30)
+    move.back.catch_up(30)
+    writers.check("stock")
+    assert writers.hops >= 7
+    assert shop.rows("monolith") == shop.rows("stock")
+    assert list(Diff(move).run()) == []
+    actions = [(event["action"], event["epoch"]) for event in move.events()]
+    assert actions == [("create", 1), *zip(["switch", "reverse"] * 3 + ["switch"], range(2, 9), strict=True)]
+
+
+def test_only_the_owner_accepts_writes_whoever_writes(shop: Shop) -> None:
+    move = shop.move()
+    move.create()
+    for owner, other in (("monolith", "stock"), ("stock", "monolith")):
+        shop.run(owner, "UPDATE items SET note = 'mine' WHERE id = 1")
+        for statement in (
+            "INSERT INTO items (name) VALUES ('theirs')",
+            "UPDATE items SET note = 'theirs' WHERE id = 1",
+            "UPDATE places SET item_id = NULL WHERE false",
+            "DELETE FROM places",
+            "TRUNCATE items CASCADE",
+        ):
+            with pytest.raises(psycopg.Error) as refused:
+                shop.run(other, statement)
+            assert is_fenced(refused.value), refused.value
+        if owner == "monolith":
+            move.switch()
+
+
+def test_a_snapshot_older_than_the_switch_cannot_write(shop: Shop) -> None:
+    move = shop.move()
+    move.create()
+    old = shop.connect("monolith")
+    old.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+    old.execute("SELECT count(*) FROM items")
+    move.switch()
+    with pytest.raises(psycopg.errors.SerializationFailure):
+        old.execute("INSERT INTO items (name) VALUES ('too late')")
+
+
+def test_sequences_go_on_where_they_stood_even_after_a_deleted_last_row(shop: Shop) -> None:
+    move = shop.move()
+    move.create()
+    last = shop.run("monolith", "INSERT INTO items (name) VALUES ('last') RETURNING id")[0][0]
+    shop.run("monolith", "DELETE FROM items WHERE id = %s", (last,))
+    move.switch()
+    assert shop.run("stock", "INSERT INTO items (name) VALUES ('next') RETURNING id") == [(last + 1,)]
+    move.reverse()
+    assert shop.run("monolith", "INSERT INTO items (name) VALUES ('third') RETURNING id") == [(last + 2,)]
+
+
+def test_a_switch_that_finds_a_long_writer_changes_nothing_and_succeeds_later(shop: Shop) -> None:
+    move = shop.move()
+    move.create()
+    writer = shop.connect("monolith")
+    writer.execute("BEGIN")
+    writer.execute("UPDATE items SET note = 'long' WHERE id = 7")
+    with pytest.raises(NotYetError, match="nothing has changed"):
+        move.switch(tries=2)
+    shop.run("monolith", "UPDATE items SET note = 'others go on' WHERE id = 8")
+    assert move.owner().owner == "monolith"
+    writer.execute("COMMIT")
+    assert move.switch().owner == "stock"
+    assert shop.run("stock", "SELECT note FROM items WHERE id = 7") == [("long",)]
+
+
+def test_every_verb_can_be_repeated(shop: Shop) -> None:
+    for verb in ("create", "create", "switch", "switch", "create", "reverse", "reverse", "cancel", "cancel", "create"):
+        getattr(shop.move_again(), verb)()
+    assert status(shop.move_again())["state"] == "ready"
+
+
+def test_cancel_leaves_both_catalogues_as_they_were(shop: Shop) -> None:
+    before = {site: shop.catalogue(site) for site in shop.dsn}
+    rows = shop.rows("monolith")
+    move = shop.move()
+    move.create()
+    assert {site: shop.catalogue(site) for site in shop.dsn} != before
+    assert ("orders_item",) not in shop.run("monolith", "SELECT conname FROM pg_constraint")
+    assert move.cancel() == []
+    assert {site: shop.catalogue(site) for site in shop.dsn} == before
+    assert (shop.rows("monolith"), shop.rows("stock")) == (rows, [])
+
+
+def test_cancel_after_reverse_keeps_what_was_written_at_the_target(shop: Shop) -> None:
+    move = shop.move()
+    move.create()
+    move.switch()
+    shop.run("stock", "INSERT INTO items (name) VALUES ('there')")
+    with pytest.raises(StranglerError, match="run `reverse` first"):
+        move.cancel()
+    move.reverse()
+    move.cancel()
+    assert shop.run("monolith", "SELECT count(*) FROM items WHERE name = 'there'") == [(1,)]
+
+
+def test_a_foreign_key_that_no_longer_holds_is_put_back_for_new_rows_and_named(shop: Shop) -> None:
+    move = shop.move()
+    move.create()
+    shop.run("monolith", "INSERT INTO orders (item_id) VALUES (999999)")
+    (warning,) = move.cancel()
+    assert "orders_item" in warning
+    assert "999999" in warning
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        shop.run("monolith", "INSERT INTO orders (item_id) VALUES (999998)")
+
+
+def test_complete_retires_the_sources_tables(shop: Shop) -> None:
+    move = shop.move()
+    move.create()
+    with pytest.raises(StranglerError, match="run `switch` first"):
+        move.complete()
+    move.switch()
+    reader = shop.connect("monolith", application_name="old cron job")
+    with pytest.raises(NotYetError, match="old cron job"):
+        move.complete()
+    reader.close()
+    move.complete()
+    assert status(move)["state"] == "complete"
+    assert shop.run("monolith", "SELECT to_regclass('public.items'), count(*) FROM strangler_retired.items") == [
+        (None, 3000)
+    ]
+    shop.run("stock", "INSERT INTO items (name) VALUES ('free')")
+    with pytest.raises(StranglerError, match="complete"):
+        move.create()
+
+
+@pytest.mark.parametrize(
+    ("damage", "mend"),
+    [
+        ("ALTER TABLE items DROP COLUMN note", "lacks the column note"),
+        ("ALTER TABLE items ALTER weight TYPE numeric", "weight is numeric"),
+        ("ALTER TABLE places DROP CONSTRAINT places_pkey", "another primary key"),
+        ("DROP TABLE places", "there is no table public.places"),
+        ("INSERT INTO items (name) VALUES ('early')", "has rows; empty it first"),
+    ],
+)
+def test_create_refuses_before_it_changes_anything(shop: Shop, damage: str, mend: str) -> None:
+    shop.run("stock", damage)
+    before = {site: shop.catalogue(site) for site in shop.dsn}
+    with pytest.raises(StranglerError, match=mend):
+        shop.move().create()
+    assert {site: shop.catalogue(site) for site in shop.dsn} == before
+
+
+def test_a_table_without_primary_key_is_refused(shop: Shop) -> None:
+    shop.run("monolith", "ALTER TABLE places DROP CONSTRAINT places_pkey")
+    with pytest.raises(StranglerError, match="no primary key; add one"):
+        shop.move().create()
+
+
+def test_a_second_controller_is_turned_away(shop: Shop) -> None:
+    with shop.move(), pytest.raises(StranglerError, match="another strangler process"):
+        shop.move()
+
+
+def test_a_conflict_shows_in_status(shop: Shop) -> None:
+    move = shop.move()
+    move.create()
+    shop.damage("stock", "INSERT INTO items (id, name) VALUES (90001, 'clash')")
+    shop.run("monolith", "INSERT INTO items (id, name) VALUES (90001, 'mine')")
+    for _ in range(3000):
+        if alarms := status(move)["alarms"]:
+            break
+        shop.run("monolith", "SELECT pg_sleep(0.01)")
+    assert any("PostgreSQL log of stock" in alarm for alarm in alarms)
+    with pytest.raises(NotYetError):
+        move.forward.catch_up(1)
+    shop.damage("stock", "DELETE FROM items WHERE id = 90001")
+    move.forward.catch_up(60)
+    assert list(Diff(move).run()) == []
