@@ -132,13 +132,14 @@ class Worker:
 
 def main(
     site: str,
-    handlers: Mapping[str, Mapping[str, Handler]],
+    handlers: Callable[[Redis], Mapping[str, Mapping[str, Handler]]],
     expiries: Callable[[timedelta], Sequence[Expiry]],
     argv: Sequence[str] | None = None,
 ) -> int:
     """The command line of a worker module; answers the exit code. Configured by the environment (`StoreSettings`).
 
-    `--drained` asks only whether the outbox is empty. `expiries` is told how long to keep rows.
+    `--drained` asks only whether the outbox is empty. `handlers` is given the worker's Redis and answers each module's
+    handlers by event type; `expiries` is told how long to keep rows.
     """
     parser = argparse.ArgumentParser(description=f"Relay and handle the events of {site}.")
     parser.add_argument("--drained", action="store_true", help="exit 0 when every event has been published, else 1")
@@ -150,12 +151,13 @@ def main(
         engine = Database.of(settings, f"{site} worker").engine
         if only_ask:
             return 0 if drained(engine) else 1
+        redis = connect(settings.redis_url, timeout=REDIS_SECONDS)
         worker = Worker(
             site,
             engine=engine,
-            redis=connect(settings.redis_url, timeout=REDIS_SECONDS),
+            redis=redis,
             config=load_config(),
-            handlers=handlers,
+            handlers=handlers(redis),
             expiries=expiries(keep),
             keep=keep,
         )

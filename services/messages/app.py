@@ -1,0 +1,26 @@
+"""The messages service: what people said.
+
+gunicorn -c python:strangler.gunicorn 'services.messages.app:create_app()'
+"""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from forum.application import base_app, boots, provide
+from forum.database import Database
+from forum.redis_client import connect
+from forum.remote import Remote
+from forum.settings import StoreSettings, load
+from forum.tokens import PublishedKeys
+from services.messages import views
+
+
+@boots
+def create_app(settings: StoreSettings | None = None) -> Flask:
+    settings = settings or load(StoreSettings)
+    keys = PublishedKeys(settings.forum_api_url)
+    app = base_app("messages", settings, keys=keys, database=Database.of(settings, "messages"))
+    provide(app, Remote(settings.forum_api_url, connect(settings.redis_url, timeout=0.25)))
+    app.register_blueprint(views.blueprint)
+    return app

@@ -1,0 +1,8 @@
+"""`python -m services.messages.migrate`: make or bring up to date the tables in DATABASE_URL."""
+
+from forum.migrations import main
+
+SCRIPTS = "services.messages:migrations"
+
+if __name__ == "__main__":
+    main(SCRIPTS)

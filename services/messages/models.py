@@ -1,0 +1,41 @@
+"""The tables of messages (made by `services/messages/migrations`). Users and topics are elsewhere: ids, no keys."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, DateTime, ForeignKey, Identity, Index, Text, func
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from forum.events import inbox_table, outbox_table
+from forum.idempotency import idempotency_table
+
+
+class Base(DeclarativeBase):
+    type_annotation_map = {int: BigInteger, str: Text, datetime: DateTime(timezone=True)}  # noqa: RUF012
+
+
+def _id() -> Mapped[int]:
+    return mapped_column(BigInteger, Identity(always=False), primary_key=True)
+
+
+def _now() -> Mapped[datetime]:
+    return mapped_column(server_default=func.now())
+
+
+class Message(Base):
+    __tablename__ = "messages"
+    __table_args__ = (Index("messages_topic_idx", "topic_id", "id"),)
+
+    id: Mapped[int] = _id()
+    topic_id: Mapped[int]
+    author_id: Mapped[int | None] = mapped_column(index=True)
+    reply_to: Mapped[int | None] = mapped_column(ForeignKey("messages.id", ondelete="SET NULL"), index=True)
+    body: Mapped[str]
+    created_at: Mapped[datetime] = _now()
+    updated_at: Mapped[datetime] = _now()
+
+
+messages_idempotency = idempotency_table(Base.metadata, "messages")
+messages_inbox = inbox_table(Base.metadata, "messages")
+outbox = outbox_table(Base.metadata)

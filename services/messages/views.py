@@ -1,0 +1,149 @@
+"""/api/messages: post, reply, list by topic, read, edit, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Blueprint, Response, g
+from psycopg.errors import ForeignKeyViolation
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+
+from forum import paging, schemas
+from forum.application import db
+from forum.events import emit
+from forum.idempotency import idempotent
+from forum.payload import answer, body, no_content, query
+from forum.problems import Problem, forbidden, invalid, not_found, unauthorized
+from forum.remote import elsewhere
+from forum.tokens import authenticated, identity
+from services.messages.models import Message, messages_idempotency
+
+Authors = Mapping[int, schemas.Author | None]
+
+blueprint = Blueprint("messages", __name__, url_prefix="/api/messages")
+
+
+def _look_up() -> None:
+    """The topic must be there and open; its owner knows."""
+    new = body(schemas.NewMessage)
+    topic = elsewhere().topic(new.topic_id) if schemas.possible(new.topic_id) else None
+    if topic is None:
+        raise not_found("topic")
+    if topic["locked"]:
+        raise Problem(409, "This topic is locked.")
+    _look_up_me()
+
+
+def _look_up_me() -> None:
+    g.authors = elsewhere().authors([identity().id])
+
+
+@blueprint.post("")
+@authenticated
+@idempotent(messages_idempotency, prepare=_look_up)
+def create() -> Response:
+    if g.authors[identity().id] is None:
+        raise unauthorized("This account is gone.")
+    new = body(schemas.NewMessage)
+    _check_reply(new)
+    message = Message(topic_id=new.topic_id, author_id=identity().id, reply_to=new.reply_to, body=new.body)
+    db().add(message)
+    try:
+        db().flush()
+    except IntegrityError as error:  # what was checked just now is gone by now
+        if not isinstance(error.orig, ForeignKeyViolation):
+            raise
+        raise not_found("message to reply to") from None
+    shown = _shown(message, g.authors)
+    emit(
+        db(),
+        "message.posted",
+        {"topic_id": message.topic_id, "message_id": message.id, "created_at": shown.created_at.isoformat()},
+    )
+    return answer(shown, 201, f"/api/messages/{message.id}")
+
+
+def _check_reply(new: schemas.NewMessage) -> None:
+    if new.reply_to is None:
+        return
+    here = (Message.id == new.reply_to) & (Message.topic_id == new.topic_id)
+    if not schemas.possible(new.reply_to) or db().scalar(select(Message.id).where(here)) is None:
+        raise invalid("reply_to", "is not a message of this topic")
+
+
+@blueprint.get("")
+def listing() -> Response:
+    """Oldest first. A topic that does not exist has no messages."""
+    asked = query(schemas.MessagesQuery)
+    after = paging.after_id("oldest", asked.cursor) or 0
+    rows = (
+        db()
+        .scalars(
+            select(Message)
+            .where(Message.topic_id == asked.topic_id, Message.id > after)
+            .order_by(Message.id)
+            .limit(asked.limit + 1)
+        )
+        .all()
+        if schemas.possible(asked.topic_id)
+        else []
+    )
+    messages, cursor = paging.page(rows, asked.limit, "oldest", lambda message: (message.id,))
+    authors = elsewhere().authors(message.author_id for message in messages)
+    items = [_shown(message, authors) for message in messages]
+    return answer(schemas.Page[schemas.Message](items=items, next=cursor))
+
+
+@blueprint.get("/<id:message_id>")
+def read(message_id: int) -> Response:
+    message = _find(message_id)
+    return answer(_shown(message, elsewhere().authors([message.author_id])))
+
+
+@blueprint.patch("/<id:message_id>")
+@authenticated
+@idempotent(messages_idempotency, prepare=_look_up_me)
+def edit(message_id: int) -> Response:
+    change = body(schemas.MessageChange)
+    message = _find(message_id, with_for_update=True)
+    if message.author_id != identity().id:
+        raise forbidden("Only its author may edit a message.")
+    message.body = change.body
+    message.updated_at = func.now()
+    db().flush()
+    db().refresh(message, ["updated_at"])
+    return answer(_shown(message, g.authors))
+
+
+@blueprint.delete("/<id:message_id>")
+@authenticated
+@idempotent(messages_idempotency)
+def remove(message_id: int) -> Response:
+    message = _find(message_id, with_for_update=True)
+    if message.author_id != identity().id and not identity().is_moderator:
+        raise forbidden("Only its author or a moderator may delete a message.")
+    db().delete(message)
+    db().flush()
+    emit(db(), "message.deleted", {"topic_id": message.topic_id, "message_id": message_id})
+    return no_content()
+
+
+def _find(message_id: int, **options: Any) -> Message:
+    message = db().get(Message, message_id, **options)
+    if message is None:
+        raise not_found("message")
+    return message
+
+
+def _shown(message: Message, authors: Authors) -> schemas.Message:
+    return schemas.Message(
+        id=message.id,
+        topic_id=message.topic_id,
+        author=authors.get(message.author_id) if message.author_id else None,
+        reply_to=message.reply_to,
+        body=message.body,
+        created_at=message.created_at,
+        updated_at=message.updated_at,
+    )

@@ -1,0 +1,47 @@
+"""`python -m services.messages.worker`: deletes the messages of deleted topics, forgets deleted authors, relays."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from redis import Redis
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from forum.events import Event, Expiry, Handler, main
+from forum.remote import forget_authors
+
+_DELETE = text("DELETE FROM messages WHERE topic_id = ANY (:topic_ids)")
+_ORPHAN = text("UPDATE messages SET author_id = NULL WHERE author_id = ANY (:user_ids)")
+
+
+def delete_with_topic(session: Session, events: Sequence[Event]) -> None:
+    """Nobody counts these: the counter went with the topic."""
+    session.execute(_DELETE, {"topic_ids": [event.payload["topic_id"] for event in events]})
+
+
+def handlers(redis: Redis) -> Mapping[str, Mapping[str, Handler]]:
+    def forget_name(_: Session, events: Sequence[Event]) -> None:
+        forget_authors(redis, [event.payload["user_id"] for event in events])
+
+    def forget_author(session: Session, events: Sequence[Event]) -> None:
+        session.execute(_ORPHAN, {"user_ids": [event.payload["user_id"] for event in events]})
+        forget_name(session, events)
+
+    return {
+        "messages": {
+            "topic.deleted": delete_with_topic,
+            "user.updated": forget_name,
+            "user.deleted": forget_author,
+        }
+    }
+
+
+def expiries(keep: timedelta) -> list[Expiry]:
+    return [Expiry.idempotency("messages", keep), Expiry.inbox("messages", keep)]
+
+
+if __name__ == "__main__":
+    sys.exit(main("messages", handlers, expiries))

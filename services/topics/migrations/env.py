@@ -1,0 +1,3 @@
+from forum.migrations import run
+
+run()

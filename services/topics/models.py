@@ -1,0 +1,42 @@
+"""The tables of topics (made by `services/topics/migrations`). Users are elsewhere: ids, no keys."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, DateTime, Identity, Index, Text, false, func, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from forum.events import inbox_table, outbox_table
+from forum.idempotency import idempotency_table
+
+
+class Base(DeclarativeBase):
+    type_annotation_map = {int: BigInteger, str: Text, datetime: DateTime(timezone=True)}  # noqa: RUF012
+
+
+def _id() -> Mapped[int]:
+    return mapped_column(BigInteger, Identity(always=False), primary_key=True)
+
+
+def _now() -> Mapped[datetime]:
+    return mapped_column(server_default=func.now())
+
+
+class Topic(Base):
+    __tablename__ = "topics"
+    __table_args__ = (Index("topics_activity_idx", "last_activity_at", "id"),)
+
+    id: Mapped[int] = _id()
+    author_id: Mapped[int | None] = mapped_column(index=True)
+    title: Mapped[str]
+    locked: Mapped[bool] = mapped_column(server_default=false())
+    message_count: Mapped[int] = mapped_column(server_default=text("0"))
+    last_activity_at: Mapped[datetime] = _now()
+    created_at: Mapped[datetime] = _now()
+    updated_at: Mapped[datetime] = _now()
+
+
+topics_idempotency = idempotency_table(Base.metadata, "topics")
+topics_inbox = inbox_table(Base.metadata, "topics")
+outbox = outbox_table(Base.metadata)
