@@ -20,7 +20,7 @@ from redis import Redis, RedisError
 from requests.adapters import HTTPAdapter
 
 from forum.application import db, part
-from forum.problems import unavailable
+from forum.problems import MIMETYPE, unavailable
 from forum.schemas import MAX_IDS, Author
 
 CONNECT_SECONDS, READ_SECONDS = 1.0, 3.0
@@ -40,9 +40,12 @@ class _NoAnswerError(Exception):
 
 
 def _may_pass(error: BaseException) -> bool:
-    """Whether a call that failed so is worth repeating: not when it was refused (4xx)."""
+    """Whether a call that failed so is worth repeating: not when it was refused (4xx).
+
+    But a 404 that no application of ours answered is a gateway's that has no route just now.
+    """
     if isinstance(error, requests.HTTPError):
-        return error.response.status_code >= 500
+        return error.response.status_code >= 500 or error.response.status_code == 404
     return isinstance(error, requests.RequestException)
 
 
@@ -86,7 +89,7 @@ class Remote:
             raise ValueError(f"asked for {len(missing)} authors; a page has at most {MAX_IDS}")
         try:
             answer = self._get("users", "/api/users", {"ids": ",".join(map(str, missing))})
-            found = {int(item["id"]): Author.model_validate(item) for item in answer["items"]} if answer else {}
+            found = {int(item["id"]): Author.model_validate(item) for item in (answer or {})["items"]}
         except (_NoAnswerError, KeyError, TypeError, ValueError) as error:
             log.warning("names of authors cannot be had: %r", error)
             return known | {user_id: Author(id=user_id) for user_id in missing}
@@ -145,7 +148,7 @@ class Remote:
         left = max(until - time.monotonic(), 0.05)
         timeout = min(CONNECT_SECONDS, left), min(READ_SECONDS, left)
         with self._http.get(self._url + path, params=parameters, timeout=timeout) as answer:
-            if answer.status_code == 404:
+            if answer.status_code == 404 and answer.headers.get("Content-Type", "").startswith(MIMETYPE):
                 return None
             answer.raise_for_status()
             document = answer.json()
