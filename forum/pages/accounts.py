@@ -1,0 +1,116 @@
+"""Registering, logging in and out, profiles."""
+
+from __future__ import annotations
+
+from flask import Response, flash, request, url_for
+
+from forum.pages.blueprint import pages
+from forum.pages.forms import Form
+from forum.pages.port import PortError
+from forum.pages.views import again, go, local, page, to_login
+from forum.pages.visitor import act, ask, log_in, log_out, own_profile, port, visitor
+from forum.schemas import Credentials, ProfileChange, Registration
+
+
+@pages.get("/users/<id:user_id>")
+def profile(user_id: int) -> Response:
+    return page("profile.html", user=ask(port().user, user_id))
+
+
+@pages.get("/register")
+def register() -> Response:
+    return page("register.html", form=Form())
+
+
+@pages.post("/register")
+def create_account() -> Response:
+    form = Form.sent("username", "email", "display_name", "password")
+    try:
+        account = form.read(
+            Registration, username=form["username"], email=form["email"], password=form["password"],
+            display_name=form["display_name"] or None,
+        )  # fmt: skip
+        ask(port().register, account, form.key)
+    except PortError as error:
+        return again("register.html", form, error)
+    try:
+        log_in(ask(port().log_in, Credentials(username=account.username, password=account.password)))
+    except PortError:
+        flash("Welcome! Your account is ready; please log in.")
+        return go(url_for("pages.login"))
+    flash(f"Welcome, {account.username}!")
+    return go(url_for("pages.index"))
+
+
+@pages.get("/login")
+def login() -> Response:
+    return page("login.html", form=Form(next=request.args.get("next", "")))
+
+
+@pages.post("/login")
+def start_session() -> Response:
+    form = Form.sent("username", "password", "next")
+    try:
+        wanted = form.read(Credentials, username=form["username"], password=form["password"])
+        log_in(ask(port().log_in, wanted))
+    except PortError as error:
+        return again("login.html", form, error)
+    return go(local(form["next"]))
+
+
+@pages.post("/logout")
+def end_session() -> Response:
+    """The tokens are forgotten here in any case; the session ends at the other side too, if that can be reached."""
+    me = visitor()
+    try:
+        if me is not None:
+            act(port().log_out)
+    except PortError:
+        flash("You are logged out on this device. The session itself could not be ended right now.")
+    else:
+        flash("You are logged out.")
+    log_out()
+    return go(url_for("pages.index"))
+
+
+@pages.get("/settings")
+def settings() -> Response:
+    if not visitor():
+        return to_login()
+    me = own_profile()
+    form = Form(display_name=me.display_name, email=me.email, bio=me.bio)
+    return page("settings.html", form=form, user=me)
+
+
+@pages.post("/settings")
+def change_settings() -> Response:
+    form = Form.sent("display_name", "email", "bio")
+    me = visitor()
+    if me is None:
+        return to_login()
+    try:
+        change = form.read(ProfileChange, **form.values)
+        act(port().change_profile, me.id, change, form.key)
+    except PortError as error:
+        return again("settings.html", form, error)
+    flash("Your profile is saved.")
+    return go(url_for("pages.profile", user_id=me.id))
+
+
+@pages.get("/settings/delete")
+def ask_delete_account() -> Response:
+    if not visitor():
+        return to_login()
+    return page("delete.html", what="account", form=Form(), back=url_for("pages.settings"))
+
+
+@pages.post("/settings/delete")
+def delete_account() -> Response:
+    form = Form.sent()
+    me = visitor()
+    if me is None:
+        return to_login()
+    act(port().delete_user, me.id, form.key)
+    log_out()
+    flash("Your account is deleted. Your posts stay, without your name.")
+    return go(url_for("pages.index"))

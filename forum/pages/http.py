@@ -1,0 +1,185 @@
+"""The port over HTTP: the contract that every site keeps, with a deadline, bounded retries and a breaker per module."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar, get_args
+
+import pybreaker
+import requests
+from pydantic import TypeAdapter, ValidationError
+from requests.adapters import HTTPAdapter
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_random_exponential
+
+from forum.pages.port import Answer, Away, Module, Refused, Sort
+from forum.schemas import (
+    Credentials,
+    Input,
+    Me,
+    Message,
+    MessageChange,
+    NewMessage,
+    NewTopic,
+    Page,
+    ProfileChange,
+    Refresh,
+    Registration,
+    Tokens,
+    Topic,
+    TopicChange,
+    User,
+)
+
+Value = TypeVar("Value")
+
+TOPICS: TypeAdapter[Page[Topic]] = TypeAdapter(Page[Topic])
+MESSAGES: TypeAdapter[Page[Message]] = TypeAdapter(Page[Message])
+TOPIC: TypeAdapter[Topic] = TypeAdapter(Topic)
+MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
+USER: TypeAdapter[User] = TypeAdapter(User)
+ME: TypeAdapter[Me] = TypeAdapter(Me)
+TOKENS: TypeAdapter[Tokens] = TypeAdapter(Tokens)
+NOTHING: TypeAdapter[None] = TypeAdapter(None)
+
+
+class HttpPort:
+    """Asks `base_url`. Used by all threads at once.
+
+    Every call is safe to repeat: reads and log-outs by nature, writes by their key, a refresh by its grace period; a
+    log-in done twice leaves a session that nobody uses. So each is tried up to `tries` times.
+    read_seconds: longer than a site waits for an owner that is just changing, so that it can answer for itself.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        session: requests.Session | None = None,
+        connect_seconds: float = 1.0,
+        read_seconds: float = 12.0,
+        tries: int = 3,
+    ) -> None:
+        self._base = base_url.rstrip("/")
+        if session is None:
+            session = requests.Session()
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, HTTPAdapter(pool_maxsize=64))
+        session.trust_env = False  # a .netrc must not replace the visitor's token
+        self._session = session
+        self._timeout = connect_seconds, read_seconds
+        self._tries, self._deadline = tries, read_seconds
+        self._breakers = {
+            module: pybreaker.CircuitBreaker(fail_max=8, reset_timeout=2, exclude=[Refused], name=module)
+            for module in get_args(Module)
+        }
+
+    def topics(self, sort: Sort, cursor: str | None) -> Answer[Page[Topic]]:
+        return self._call("topics", TOPICS, "GET", "/api/topics", params={"sort": sort, "cursor": cursor})
+
+    def topic(self, topic_id: int, peek: bool = False) -> Answer[Topic]:
+        return self._call("topics", TOPIC, "GET", f"/api/topics/{topic_id}", params={"peek": 1} if peek else {})
+
+    def messages(self, topic_id: int, cursor: str | None) -> Answer[Page[Message]]:
+        params = {"topic_id": topic_id, "cursor": cursor}
+        return self._call("messages", MESSAGES, "GET", "/api/messages", params=params)
+
+    def message(self, message_id: int) -> Answer[Message]:
+        return self._call("messages", MESSAGE, "GET", f"/api/messages/{message_id}")
+
+    def user(self, user_id: int) -> Answer[User]:
+        return self._call("users", USER, "GET", f"/api/users/{user_id}")
+
+    def me(self, token: str) -> Answer[Me]:
+        return self._call("users", ME, "GET", "/api/users/me", token=token)
+
+    def register(self, account: Registration, key: str) -> Answer[Me]:
+        return self._call("users", ME, "POST", "/api/users", body=account, key=key)
+
+    def change_profile(self, token: str, user_id: int, change: ProfileChange, key: str) -> Answer[Me]:
+        return self._call("users", ME, "PATCH", f"/api/users/{user_id}", token=token, body=change, key=key)
+
+    def delete_user(self, token: str, user_id: int, key: str) -> Answer[None]:
+        return self._call("users", NOTHING, "DELETE", f"/api/users/{user_id}", token=token, key=key)
+
+    def log_in(self, credentials: Credentials) -> Answer[Tokens]:
+        return self._call("users", TOKENS, "POST", "/api/sessions", body=credentials)
+
+    def refresh(self, refresh_token: str) -> Answer[Tokens]:
+        body = Refresh(refresh_token=refresh_token)
+        return self._call("users", TOKENS, "POST", "/api/sessions/refresh", body=body)
+
+    def log_out(self, token: str) -> Answer[None]:
+        return self._call("users", NOTHING, "DELETE", "/api/sessions/current", token=token)
+
+    def create_topic(self, token: str, topic: NewTopic, key: str) -> Answer[Topic]:
+        return self._call("topics", TOPIC, "POST", "/api/topics", token=token, body=topic, key=key)
+
+    def change_topic(self, token: str, topic_id: int, change: TopicChange, key: str) -> Answer[Topic]:
+        return self._call("topics", TOPIC, "PATCH", f"/api/topics/{topic_id}", token=token, body=change, key=key)
+
+    def delete_topic(self, token: str, topic_id: int, key: str) -> Answer[None]:
+        return self._call("topics", NOTHING, "DELETE", f"/api/topics/{topic_id}", token=token, key=key)
+
+    def post_message(self, token: str, message: NewMessage, key: str) -> Answer[Message]:
+        return self._call("messages", MESSAGE, "POST", "/api/messages", token=token, body=message, key=key)
+
+    def change_message(self, token: str, message_id: int, change: MessageChange, key: str) -> Answer[Message]:
+        path = f"/api/messages/{message_id}"
+        return self._call("messages", MESSAGE, "PATCH", path, token=token, body=change, key=key)
+
+    def delete_message(self, token: str, message_id: int, key: str) -> Answer[None]:
+        return self._call("messages", NOTHING, "DELETE", f"/api/messages/{message_id}", token=token, key=key)
+
+    # --- one call ---------------------------------------------------------------------------------------------------
+
+    def _call(
+        self, module: Module, shape: TypeAdapter[Value], method: str, path: str, *,
+        params: dict[str, Any] | None = None, body: Input | None = None, token: str = "", key: str = "",
+    ) -> Answer[Value]:  # fmt: skip
+        headers = {"Accept": "application/json"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        if key:
+            headers["Idempotency-Key"] = key
+        data = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            # Not escaped to ASCII: 20,000 characters of any one script must stay under the limit for a body.
+            data = json.dumps(body.model_dump(exclude_unset=True), ensure_ascii=False).encode()
+        request = requests.Request(method, self._base + path, headers=headers, params=params, data=data).prepare()
+        tries = Retrying(
+            stop=stop_after_attempt(self._tries) | stop_after_delay(self._deadline),
+            wait=wait_random_exponential(multiplier=0.05, max=0.5),
+            retry=retry_if_exception_type(Away),
+            reraise=True,
+        )
+        try:
+            # Not breaker.call(): that lets only one call at a time through.
+            with self._breakers[module].calling():
+                response = tries(self._send, module, request)
+            value = shape.validate_json(response.content or b"null")
+        except (pybreaker.CircuitBreakerError, ValidationError) as error:
+            raise Away(module) from error
+        return Answer(value, module, response.headers.get("X-Served-By", ""))
+
+    def _send(self, module: Module, request: requests.PreparedRequest) -> requests.Response:
+        try:
+            response = self._session.send(request, timeout=self._timeout, allow_redirects=False)
+        except requests.RequestException as error:
+            raise Away(module) from error
+        if response.status_code >= 500:
+            raise Away(module)
+        if response.status_code >= 300:
+            raise _refused(module, response)
+        return response
+
+
+def _refused(module: Module, response: requests.Response) -> Refused:
+    try:
+        problem = response.json()
+    except ValueError:
+        problem = {}
+    if not isinstance(problem, dict):
+        problem = {}
+    errors = {str(error.get("field")): str(error.get("message")) for error in problem.get("errors") or []}
+    detail = str(problem.get("detail") or response.reason)
+    return Refused(module, response.status_code, detail, errors, response.headers.get("X-Served-By", ""))

@@ -1,0 +1,59 @@
+"""Posting, editing and deleting messages. All addresses lie under the topic, so that the way back is known."""
+
+from __future__ import annotations
+
+from flask import Response, flash, request
+
+from forum.pages.blueprint import pages
+from forum.pages.forms import Form
+from forum.pages.port import PortError
+from forum.pages.views import again, go, page, position, post_url, to_login, topic_url
+from forum.pages.visitor import act, ask, port, visitor
+from forum.schemas import MessageChange, NewMessage
+
+
+@pages.post("/topics/<id:topic_id>/messages")
+def post_message(topic_id: int) -> Response:
+    form = Form.sent("body", "reply_to", "stays")
+    reply_to = request.form.get("reply_to", type=int)
+    try:
+        new = form.read(NewMessage, topic_id=topic_id, body=form["body"], reply_to=reply_to)
+        posted = act(port().post_message, new, form.key)
+    except PortError as error:
+        return again("write.html", form, error, topic_id=topic_id, action=post_url(topic_id), stays=form["stays"])
+    where = position() if form["stays"] else {"from": str(posted.id)}
+    return go(topic_url(topic_id, posted.id, where))
+
+
+@pages.get("/topics/<id:topic_id>/messages/<id:message_id>/edit")
+def edit_message(topic_id: int, message_id: int) -> Response:
+    if not visitor():
+        return to_login()
+    message = ask(port().message, message_id)
+    return page("edit_message.html", topic_id=topic_id, form=Form(body=message.body))
+
+
+@pages.post("/topics/<id:topic_id>/messages/<id:message_id>/edit")
+def change_message(topic_id: int, message_id: int) -> Response:
+    form = Form.sent("body")
+    try:
+        act(port().change_message, message_id, form.read(MessageChange, body=form["body"]), form.key)
+    except PortError as error:
+        return again("edit_message.html", form, error, topic_id=topic_id)
+    return go(topic_url(topic_id, message_id, position()))
+
+
+@pages.get("/topics/<id:topic_id>/messages/<id:message_id>/delete")
+def ask_delete_message(topic_id: int, message_id: int) -> Response:
+    if not visitor():
+        return to_login()
+    back = topic_url(topic_id, message_id, position())
+    return page("delete.html", what="message", form=Form(), back=back, text=ask(port().message, message_id).body)
+
+
+@pages.post("/topics/<id:topic_id>/messages/<id:message_id>/delete")
+def delete_message(topic_id: int, message_id: int) -> Response:
+    form = Form.sent()
+    act(port().delete_message, message_id, form.key)
+    flash("The message is deleted.")
+    return go(topic_url(topic_id, where=position()))

@@ -1,0 +1,106 @@
+"""What all views share: rendering, errors, and the ways from one page to another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Response, current_app, g, make_response, redirect, render_template, request, url_for
+from flask_wtf.csrf import CSRFError
+from werkzeug.exceptions import HTTPException
+
+from forum import paging
+from forum.pages.blueprint import pages
+from forum.pages.forms import Form
+from forum.pages.port import Away, PortError
+from forum.pages.visitor import visitor
+from forum.schemas import possible
+
+
+def page(template: str, status: int = 200, **context: Any) -> Response:
+    kit = current_app.extensions["strangler"]
+    return make_response(
+        render_template(
+            f"pages/{template}",
+            visitor=visitor(),
+            served={"pages": f"{kit.site}/{kit.version}@{kit.instance}", **g.get("served", {})},
+            **context,
+        ),
+        status,
+    )
+
+
+def again(template: str, form: Form, error: PortError, **context: Any) -> Response:
+    """The form once more, with what the visitor typed and what was wrong."""
+    return page(template, form.refuse(error), form=form, **context)
+
+
+def to_login() -> Response:
+    """Log in first, then come back here."""
+    return go(url_for("pages.login", next=request.full_path.removesuffix("?")))
+
+
+def go(location: str) -> Response:
+    """303: whatever was posted, what follows is a GET."""
+    return make_response(redirect(location, 303))
+
+
+def local(path: str) -> str:
+    """`path` if it stays on this site, else the first page: nobody is sent elsewhere by a link to our log-in."""
+    plain = path.startswith("/") and not path.startswith(("//", "/\\"))
+    return path if plain and path.isprintable() else url_for("pages.index")
+
+
+def position() -> dict[str, str]:
+    """Which page of a list this address stands for, to come back to it."""
+    return {name: request.args[name] for name in ("cursor", "from") if request.args.get(name)}
+
+
+def cursor() -> str | None:
+    """The cursor of this address; `from` is the page of a topic that begins with that message."""
+    if request.args.get("cursor"):
+        return request.args["cursor"]
+    first = request.args.get("from", type=int)
+    if first is None or first < 1 or not possible(first):
+        return None
+    return paging.encode("oldest", (first - 1,))
+
+
+def topic_url(topic_id: int, message_id: int | None = None, where: Mapping[str, str] | None = None) -> str:
+    """A topic at the page `where` (see `position`) and, on it, the message."""
+    values: dict[str, Any] = {"topic_id": topic_id, **(where or {})}
+    return url_for("pages.topic", _anchor=None if message_id is None else f"m{message_id}", **values)
+
+
+def post_url(topic_id: int) -> str:
+    """Where the form for a message goes, with the way back."""
+    values: dict[str, Any] = {"topic_id": topic_id, **position()}
+    return url_for("pages.post_message", **values)
+
+
+def error_page(error: HTTPException) -> Response:
+    status = error.code or 500
+    texts = {404: "There is no such page.", 413: "That is too much for one form.", 500: "Something went wrong here."}
+    text = str(error.description) if isinstance(error, CSRFError) else texts.get(status, str(error.description))
+    return page("error.html", status, title=error.name, text=text)
+
+
+@pages.errorhandler(CSRFError)
+def on_forged_form(error: CSRFError) -> Response:
+    error.description = "This form is no longer good. Please go back, reload the page and send it again."
+    return error_page(error)
+
+
+pages.register_error_handler(HTTPException, error_page)
+
+
+@pages.errorhandler(PortError)
+def on_port_error(error: PortError) -> Response:
+    """The one thing that a page is about could not be had."""
+    if error.status == 401:
+        return to_login()
+    title = "Not right now" if isinstance(error, Away) else "Not here" if error.status == 404 else "That did not work"
+    response = page("error.html", error.status, title=title, text=f"{error}".rstrip(".") + ".")
+    if isinstance(error, Away):
+        response.headers["Retry-After"] = "2"
+    return response

@@ -1,0 +1,22 @@
+"""The pages as a service of their own: no database, everything over HTTP from FORUM_API_URL.
+
+gunicorn -c python:strangler.gunicorn 'services.web.app:create_app()'
+"""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from forum import pages
+from forum.application import base_app, boots
+from forum.pages.http import HttpPort
+from forum.settings import PagesSettings, load
+from forum.tokens import PublishedKeys
+
+
+@boots
+def create_app(settings: PagesSettings | None = None) -> Flask:
+    settings = settings or load(PagesSettings)
+    app = base_app("web", settings, keys=PublishedKeys(settings.forum_api_url))
+    pages.init_app(app, HttpPort(settings.forum_api_url), settings.secret_key.get_secret_value())
+    return app
