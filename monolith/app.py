@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from flask import Flask
 
+from forum import pages
 from forum.application import base_app, boots, provide
 from forum.database import Database
 from forum.passwords import Passwords
@@ -15,6 +16,7 @@ from forum.remote import Remote
 from forum.settings import IssuerSettings, PagesSettings, StoreSettings, load
 from forum.tokens import Issuer
 from monolith import messages, sessions, topics, users
+from monolith.port import in_process
 
 
 class Settings(StoreSettings, IssuerSettings, PagesSettings):
@@ -29,4 +31,5 @@ def create_app(settings: Settings | None = None) -> Flask:
     provide(app, issuer, Passwords.of(settings), Remote(settings.forum_api_url, connect(settings.redis_url)))
     for module in (users, sessions, topics, messages):
         app.register_blueprint(module.blueprint)
+    pages.init_app(app, in_process(app), settings.secret_key.get_secret_value())
     return app
