@@ -1,0 +1,75 @@
+"""What is known while the load runs: counts, rate and latency of the last seconds; in `live.json`, every second."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter, deque
+from pathlib import Path
+from typing import Any
+
+from loadtest.ledger import Ledger
+from loadtest.samples import Sample, SampleFile
+
+WINDOW = 5.0  # seconds that `rps` and `p95_ms` look back
+
+
+class Live:
+    """Takes each request's sample on its way to the file."""
+
+    def __init__(self, samples: SampleFile, ledger: Ledger) -> None:
+        self.requests = 0
+        self.failed = 0
+        self._samples = samples
+        self._ledger = ledger
+        self._recent: deque[tuple[float, float, str]] = deque()
+        self._last_success = time.time()
+        self._longest_gap = 0.0
+        self._sites: list[str] = []
+
+    def add(self, sample: Sample) -> None:
+        self._samples.add(sample)
+        self.requests += 1
+        self.failed += sample.failed
+        now = sample.ended
+        site = "nobody" if sample.served_by is None else self._sites[sample.served_by]
+        self._recent.append((now, sample.latency, site))
+        if not sample.failed:
+            self._longest_gap = max(self._longest_gap, now - self._last_success)
+            self._last_success = now
+
+    def site(self, served_by: str | None) -> int | None:
+        """The number of the site in `X-Served-By: <site>/<version>@<instance>`."""
+        if not served_by:
+            return None
+        name = served_by.partition("/")[0]
+        if name not in self._sites:
+            self._sites.append(name)
+            self._ledger.site(len(self._sites) - 1, name)
+        return self._sites.index(name)
+
+    def status(self, users: int) -> dict[str, Any]:
+        now = time.time()
+        while self._recent and self._recent[0][0] < now - WINDOW:
+            self._recent.popleft()
+        latencies = sorted(latency for _, latency, _ in self._recent)
+        return {
+            "t": round(now, 3),
+            "requests": self.requests,
+            "failed": self.failed,
+            "stale": self._ledger.violations["stale"],
+            "wrong": self._ledger.violations["wrong"],
+            "errors": self._ledger.errors,
+            "acknowledged": self._ledger.acknowledged,
+            "rps": round(len(latencies) / WINDOW, 1),
+            "p95_ms": round(latencies[int(len(latencies) * 0.95)] * 1000, 1) if latencies else None,
+            "longest_gap_ms": round(max(self._longest_gap, now - self._last_success) * 1000, 1),
+            "users": users,
+            "served_by": dict(Counter(site for _, _, site in self._recent)),
+        }
+
+    def write(self, path: Path, users: int) -> None:
+        """Whole or not at all: others read it at any moment."""
+        new = path.with_suffix(".new")
+        new.write_text(json.dumps(self.status(users)) + "\n")
+        new.replace(path)

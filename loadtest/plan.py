@@ -1,0 +1,101 @@
+"""What a run was asked to do (`run.json`), and the names of the files that it leaves in its folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import secrets
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from loadtest.addresses import Addresses
+from loadtest.errors import LoadtestError
+
+SEED_USERNAME = "demo"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The folder of one run (`--out`)."""
+
+    path: Path
+
+    @property
+    def plan(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def ledger(self) -> Path:
+        return self.path / "ledger.jsonl"
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples.bin"
+
+    @property
+    def live(self) -> Path:
+        return self.path / "live.json"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "load.log"
+
+    @property
+    def timeline(self) -> Path:
+        return self.path / "timeline.jsonl"
+
+    @property
+    def check(self) -> Path:
+        return self.path / "check.json"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.json"
+
+    @property
+    def page(self) -> Path:
+        return self.path / "report.html"
+
+    def prepare(self) -> None:
+        """Make the folder, and remove what an earlier run left in it: two runs in one ledger prove nothing."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            for name in (self.plan, self.ledger, self.samples, self.live, self.log, self.timeline, self.check,
+                         self.report, self.page):  # fmt: skip
+                name.unlink(missing_ok=True)
+        except OSError as error:
+            raise LoadtestError(f"cannot write to {self.path}: {error.strerror}; choose another --out") from None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run. `rate` is a cap on requests per second of all users together; `duration` is in seconds."""
+
+    users: int
+    duration: float
+    rate: float
+    addresses: str | None = None
+    url: str | None = None
+    timeline: str | None = None
+    allow_hosts: tuple[str, ...] = ()
+    # Part of every write id, so that two runs against one forum never meet.
+    run: str = field(default_factory=lambda: secrets.token_hex(4))
+    started: float = field(default_factory=time.time)
+
+    def where(self) -> Addresses:
+        return Addresses(Path(self.addresses) if self.addresses else None, self.url, self.allow_hosts)
+
+    def save(self, folder: Folder) -> None:
+        folder.plan.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def load(cls, folder: Folder) -> Plan:
+        try:
+            fields: dict[str, Any] = json.loads(folder.plan.read_text())
+            return cls(**{**fields, "allow_hosts": tuple(fields["allow_hosts"])})
+        except FileNotFoundError:
+            raise LoadtestError(f"no run in {folder.path}; make one with: loadtest run --out {folder.path}") from None
+        except (ValueError, TypeError, KeyError) as error:
+            raise LoadtestError(f"{folder.plan} cannot be read ({error}); run the load again") from None

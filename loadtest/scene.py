@@ -1,0 +1,55 @@
+"""What the users of one load share: the ledger, the memory, and where things are happening."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from loadtest.addresses import Addresses
+from loadtest.freshness import Memory
+from loadtest.invent import dice
+from loadtest.ledger import Ledger, marks
+from loadtest.live import Live
+
+# Topics from before the load that users post to. Few and not long, for the check reads all of each.
+OLD_TOPICS, OLD_TOPIC_MESSAGES = 30, 1000
+
+
+@dataclass
+class Scene:
+    addresses: Addresses
+    ledger: Ledger
+    memory: Memory
+    live: Live
+    gap: float  # seconds between two requests of one user, so that all together keep the rate
+    seed_password: str | None = None
+    topics: deque[int] = field(default_factory=lambda: deque(maxlen=300))
+    newest: deque[tuple[int, datetime]] = field(default_factory=lambda: deque(maxlen=200))
+    messages: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=500))  # (topic, message)
+    users: deque[int] = field(default_factory=lambda: deque(maxlen=200))
+    deleted_topics: deque[int] = field(default_factory=lambda: deque(maxlen=50))
+    old_topics: list[int] = field(default_factory=list)
+
+    def noticed(self, topics: list[dict[str, Any]]) -> None:
+        """Remember some topics that were here before the load."""
+        for topic in topics:
+            if len(self.old_topics) >= OLD_TOPICS:
+                return
+            small = topic["message_count"] <= OLD_TOPIC_MESSAGES and not topic["locked"]
+            if small and not marks(topic["title"]) and topic["id"] not in self.old_topics:
+                self.old_topics.append(topic["id"])
+
+    def some_topic(self) -> int | None:
+        """Where to post: mostly among the load's own, and what is new is visited most."""
+        own = [topic for topic in self.topics if self.memory.alive("topic", topic)]
+        if self.old_topics and (not own or dice.random() < 0.3):
+            return dice.choice(self.old_topics)
+        if not own:
+            return None
+        return own[max(0, len(own) - 1 - int(dice.expovariate(1 / 15)))]
+
+    def some_message(self) -> tuple[int, int] | None:
+        alive = [pair for pair in self.messages if self.memory.alive("message", pair[1])]
+        return dice.choice(alive) if alive else None

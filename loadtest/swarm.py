@@ -1,0 +1,111 @@
+"""The process that makes the load (`python -m loadtest.swarm DIR`). Importing Locust patches the standard library for
+gevent, so that it lives in a process of its own and the command beside it stays an ordinary program.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import gevent
+from gevent.event import Event
+from locust.env import Environment
+from locust.user import User
+
+from loadtest.errors import LoadtestError
+from loadtest.freshness import Memory
+from loadtest.ledger import Ledger
+from loadtest.live import Live
+from loadtest.plan import Folder, Plan
+from loadtest.samples import SampleFile
+from loadtest.scene import Scene
+from loadtest.users import Member, Person, Regular
+from loadtest.visitor import INSIST
+
+# Users are let in one by one: each costs the server two Argon2 hashes.
+ARRIVALS_PER_SECOND = 4.0
+log = logging.getLogger("loadtest")
+
+
+class Swarm:
+    """One load from its first user to its last."""
+
+    def __init__(self, folder: Folder, plan: Plan, seed_password: str | None) -> None:
+        self.folder = folder
+        self.plan = plan
+        self.ledger = Ledger(folder.ledger, plan.run)
+        self.samples = SampleFile(folder.samples)
+        self.live = Live(self.samples, self.ledger)
+        self.addresses = plan.where()
+        gap = plan.users / plan.rate
+        self.scene = Scene(self.addresses, self.ledger, Memory(self.ledger), self.live, gap, seed_password)
+        self.over = Event()
+        self.trouble: LoadtestError | None = None
+
+    def run(self) -> None:
+        Person.scene = self.scene
+        regulars = max(1, self.plan.users // 8) if self.scene.seed_password and self.plan.users > 1 else 0
+        Regular.fixed_count = regulars
+        classes: list[type[User]] = [Member, Regular] if regulars else [Member]
+        environment = Environment(user_classes=classes, stop_timeout=INSIST + 5)
+        environment.events.user_error.add_listener(self._user_error)  # type: ignore[no-untyped-call]
+        runner = environment.create_local_runner()
+        helpers = [gevent.spawn(self._watch_addresses), gevent.spawn(self._watch_parent)]
+        tell = gevent.spawn(self._tell, runner)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            gevent.signal_handler(number, self.over.set)
+        runner.start(self.plan.users, spawn_rate=ARRIVALS_PER_SECOND)
+        self.over.wait(self.plan.duration)
+        log.info("stopping")
+        runner.quit()
+        gevent.killall([*helpers, tell])
+        self.live.write(self.folder.live, 0)
+        if self.trouble:
+            raise self.trouble
+
+    def _user_error(self, exception: BaseException, **_: Any) -> None:
+        self.ledger.error(repr(exception)[:500])
+
+    def _watch_addresses(self) -> None:
+        while True:
+            try:
+                if self.addresses.refresh():
+                    log.info("addresses: %s", " ".join(self.addresses.urls))
+            except LoadtestError as error:
+                self.trouble = error
+                self.over.set()
+                return
+            gevent.sleep(0.1)
+
+    def _watch_parent(self) -> None:
+        """Nobody to report to: then no load either."""
+        parent = os.getppid()
+        while os.getppid() == parent:
+            gevent.sleep(0.5)
+        self.over.set()
+
+    def _tell(self, runner: Any) -> None:
+        following = time.monotonic()
+        while True:
+            self.live.write(self.folder.live, runner.user_count)
+            following += 1
+            gevent.sleep(max(0.0, following - time.monotonic()))
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    folder = Folder(Path(sys.argv[1]))
+    try:
+        Swarm(folder, Plan.load(folder), os.environ.get("SEED_PASSWORD") or None).run()
+    except LoadtestError as error:
+        log.error("%s", error)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,224 @@
+"""The load's people, as Locust users: who does what, and how often. Mostly they read; three requests in ten write.
+
+Sessions with Argon2 behind them (registering, logging in) are rare, as in life: one of them costs the server as much as
+a hundred reads.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from locust import FastHttpUser, task
+from locust.exception import StopUser
+
+from loadtest.invent import dice
+from loadtest.plan import SEED_USERNAME
+from loadtest.scene import Scene
+from loadtest.visitor import Visitor
+from loadtest.wire import PlainPool, Wire
+
+
+class Person(FastHttpUser):  # type: ignore[misc,unused-ignore]
+    """Anyone with an account. `scene` is set before the load starts."""
+
+    abstract = True
+    host = "http://127.0.0.1"  # every request says its whole address
+    scene: Scene
+    # Longer than any answer should take, shorter than a person would wait.
+    network_timeout = 10.0
+    connection_timeout = 5.0
+    max_redirects = 0
+    max_retries = 0
+
+    def __init__(self, environment: Any) -> None:
+        pool = PlainPool(
+            concurrency=1, network_timeout=self.network_timeout, connection_timeout=self.connection_timeout
+        )
+        self.client_pool = pool
+        super().__init__(environment)
+        self.wire = Wire(self.client, pool, self.scene.addresses, self.scene.live)
+        self.me = Visitor(self.scene, self.wire)
+        self._paid = 0
+        self._due = time.monotonic()
+
+    def wait_time(self) -> float:
+        """Long enough that all users together keep the rate; what the last task cost is paid for now.
+
+        A user who was held up does not hurry afterwards: a stall must not end in a stampede of our making.
+        """
+        requests, self._paid = self.wire.sent - self._paid, self.wire.sent
+        now = time.monotonic()
+        self._due = max(self._due, now - self.scene.gap) + requests * self.scene.gap * dice.uniform(0.5, 1.5)
+        return max(0.0, self._due - now)
+
+    def on_start(self) -> None:
+        self._enter()
+        self.me.list_topics()
+
+    def _enter(self) -> None:
+        while not self.me.ready():
+            gevent.sleep(1)  # every try of it has been counted as a failure
+
+    def on_stop(self) -> None:
+        self.wire.close()
+
+    # --- reading ---
+
+    @task(80)
+    def browse(self) -> None:
+        topics = self.me.list_topics(dice.choice(("activity", "activity", "newest")))
+        if topics:
+            topic = dice.choice(topics)["id"]
+            self.me.look("topic", topic)
+            self.me.list_messages(topic, pages=dice.choice((1, 1, 2)))
+
+    @task(60)
+    def come_back(self) -> None:
+        """Look again at what one wrote, and at what others did: nothing may be older than it was."""
+        self._enter()
+        look: list[Callable[[], object]] = [self.me.look_at_myself]
+        if self.me.messages:
+            look.append(lambda: self.me.look("message", dice.choice(self.me.messages)[1]))
+        if self.me.topics:
+            look.append(lambda: self.me.look("topic", dice.choice(self.me.topics)))
+        if message := self.scene.some_message():
+            look.append(lambda: self.me.look("message", message[1]))
+        if topic := self.scene.some_topic():
+            look.append(lambda: self.me.look("topic", topic))
+        if self.scene.users:
+            look.append(lambda: self.me.look("user", dice.choice(self.scene.users)))
+        for one in dice.sample(look, k=min(2, len(look))):
+            one()
+
+    # --- writing ---
+
+    @task(60)
+    def post(self) -> None:
+        self._enter()
+        topic = self.scene.some_topic() or self.me.create_topic()
+        if topic and (message := self.me.post(topic)):
+            self._read_back(topic, message)
+
+    @task(40)
+    def reply(self) -> None:
+        self._enter()
+        topic = self.scene.some_topic()
+        if topic and (messages := self.me.list_messages(topic)):
+            other = dice.choice(messages)["id"]
+            if message := self.me.post(topic, reply_to=other):
+                self._read_back(topic, message)
+
+    def _read_back(self, topic: int, message: int) -> None:
+        if topic not in self.scene.old_topics and dice.random() < 0.4:
+            self.me.list_messages(topic, pages=2, limit=100)
+        else:
+            self.me.look("message", message)
+
+    @task(25)
+    def open_topic(self) -> None:
+        self._enter()
+        if topic := self.me.create_topic():
+            self.me.look("topic", topic)
+            if message := self.me.post(topic):
+                self._read_back(topic, message)
+            self.me.list_topics("newest")
+
+    @task(30)
+    def edit_message(self) -> None:
+        self._enter()
+        if mine := self._mine():
+            self.me.edit_message(*mine)
+            self.me.look("message", mine[1])
+
+    @task(15)
+    def delete_message(self) -> None:
+        self._enter()
+        if mine := self._mine():
+            self.me.delete_message(*mine)
+            self.me.look("message", mine[1])
+
+    def _mine(self) -> tuple[int, int] | None:
+        alive = [pair for pair in self.me.messages if self.scene.memory.alive("message", pair[1])]
+        return dice.choice(alive) if alive else None
+
+    @task(10)
+    def edit_topic(self) -> None:
+        self._enter()
+        if mine := [topic for topic in self.me.topics if self.scene.memory.alive("topic", topic)]:
+            topic = dice.choice(mine)
+            self.me.edit_topic(topic)
+            self.me.look("topic", topic)
+
+    @task(5)
+    def delete_topic(self) -> None:
+        self._enter()
+        if mine := [topic for topic in self.me.topics if self.scene.memory.alive("topic", topic)]:
+            topic = dice.choice(mine)
+            self.me.delete_topic(topic)
+            self.me.look("topic", topic)
+
+    @task(10)
+    def trespass(self) -> None:
+        """Try what must be refused; and what was refused must never be seen."""
+        self._enter()
+        dice.choice((self.me.rewrite_another, self.me.post_where_nothing_is, self.me.say_too_much))()
+
+    @task(5)
+    def renew(self) -> None:
+        self._enter()
+        if self.me.refresh():
+            self.me.look_at_myself()
+
+
+class Member(Person):
+    """Someone who came during the load."""
+
+    @task(10)
+    def edit_profile(self) -> None:
+        self._enter()
+        if self.me.account:
+            self.me.edit_profile()
+            self.me.look("user", self.me.account.id)
+
+    @task(2)
+    def log_in_again(self) -> None:
+        self._enter()
+        if account := self.me.account:
+            self.me.log_out()
+            self.me.log_in(account.username, account.password)
+            self.me.look_at_myself()
+
+    @task(1)
+    def start_anew(self) -> None:
+        """Leave for good, and come back as someone else; what one said stays, without a name."""
+        self._enter()
+        if account := self.me.account:
+            self.me.delete_account()
+            self.me.look("user", account.id)
+        self._enter()
+
+    @task(1)
+    def take_a_name(self) -> None:
+        self.me.register_a_taken_name()
+
+
+class Regular(Person):
+    """Someone who was there before the load: the seeded account, which several people share."""
+
+    def on_start(self) -> None:
+        if self.scene.seed_password is None:
+            raise StopUser
+        while not self.me.log_in(SEED_USERNAME, self.scene.seed_password):
+            gevent.sleep(1)
+        self.me.list_topics()
+        self.me.look_at_myself()
+
+    @task(60)
+    def read_the_old(self) -> None:
+        if self.scene.old_topics:
+            topic = dice.choice(self.scene.old_topics)
+            self.me.look("topic", topic)
+            self.me.list_messages(topic, pages=dice.choice((1, 2, 3)))
