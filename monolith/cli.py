@@ -69,3 +69,7 @@ def _dsn() -> str:
         return read(DatabaseSettings).database_url.get_secret_value()
     except SettingsError as error:
         raise Refused(str(error)) from None
+
+
+if __name__ == "__main__":
+    main()
