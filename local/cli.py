@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import NoReturn
 import click
 
 from local import orphans
-from local.errors import LocalError
+from local.errors import LocalError, run_command
 from local.layout import APPS
 from local.stack import Stack
 from local.stages import STAGES, Stages, number, progress
@@ -95,7 +94,7 @@ def status(state: State) -> None:
             click.echo(
                 f"  {name:20} {entry['statename']:9} {f'127.0.0.1:{port}' if port else '':16} {entry['description']}"
             )
-    click.echo(f"memory: {orphans.memory(state) / 2**20:.0f} MB")
+    click.echo(f"memory: {stack.memory() / 2**20:.0f} MB")
 
 
 @cli.command()
@@ -178,19 +177,5 @@ def terminate_like_interrupt() -> None:
 
 def main() -> NoReturn:
     terminate_like_interrupt()
-    try:
-        cli(standalone_mode=False)
-    except LocalError as error:
-        _fail(str(error), error.code)
-    except click.ClickException as error:
-        _fail(error.format_message(), 2)
-    except (click.Abort, KeyboardInterrupt):
-        _fail("interrupted; the same command goes on where it stopped, `strangler-local down` stops all", 130)
-    except RuntimeError as error:
-        _fail(str(error), 1)
-    sys.exit(0)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    click.echo(f"strangler-local: {' '.join(message.split())}", err=True)
-    sys.exit(code)
+    mend = "the same command goes on where it stopped, `strangler-local down` stops all"
+    run_command("strangler-local", lambda: cli(standalone_mode=False), mend)

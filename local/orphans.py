@@ -63,10 +63,12 @@ def _signal_for(process: psutil.Process) -> signal.Signals | None:
     return signal.SIGTERM
 
 
-def memory(state: State) -> int:
-    """Bytes of memory of the whole stack, shared pages counted once (PSS)."""
+def memory(supervisor: int) -> int:
+    """Bytes of memory of a supervisor and all it started, shared pages counted once (PSS)."""
     total = 0
-    for process in find(state):
-        with contextlib.suppress(psutil.Error):
-            total += process.memory_full_info().pss
+    with contextlib.suppress(psutil.Error):
+        parent = psutil.Process(supervisor)
+        for process in (parent, *parent.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                total += process.memory_full_info().pss
     return total

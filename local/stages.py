@@ -124,6 +124,11 @@ class Stages:
         self._note(stage=there, step=None)
         happened("stage", stage=STAGES[there], direction=direction, state="done")
 
+    def compare(self) -> None:
+        """Compare both sites of every module on the move. Raises LocalError when they differ."""
+        for module in self._progress.clusters:
+            self._diff(module)
+
     # --- 0 <-> 1: the gateway ---------------------------------------------------------------------------------------
 
     def _gateway_in(self) -> None:

@@ -103,6 +103,11 @@ class State:
         with self.timeline.open("a") as file:
             file.write(line + "\n")
 
+    def happenings(self, kind: str) -> list[dict[str, Any]]:
+        """What the timeline says of one kind, oldest first."""
+        lines = self.timeline.read_text().splitlines() if self.timeline.exists() else []
+        return [happening for line in lines if (happening := json.loads(line))["kind"] == kind]
+
     def purge(self) -> None:
         """Remove everything. Renamed first: what is half removed is never taken for a state directory."""
         if self.root.exists():

@@ -139,6 +139,9 @@ class Supervisor:
     def running(self) -> set[str]:
         return {name for name, entry in self.all().items() if entry["statename"] in LIVE}
 
+    def pid(self) -> int:
+        return int(self._rpc.getPID())
+
     def run(self, name: str) -> None:
         """Start a program unless it runs. Does not wait until it answers."""
         self._settle(name)
@@ -164,7 +167,7 @@ class Supervisor:
     def shutdown(self, seconds: float = 10.0) -> None:
         """End supervisord itself; returns when it has gone or the time is over."""
         try:
-            pid = self._rpc.getPID()
+            pid = self.pid()
             self._rpc.shutdown()
         except (OSError, http.client.HTTPException, xmlrpc.client.Error):
             return
