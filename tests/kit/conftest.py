@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import threading
 from collections.abc import Iterator
@@ -164,7 +165,10 @@ def shop(clusters: tuple[Cluster, Cluster]) -> Iterator[Shop]:
 
 
 class Writers:
-    """Writers that go to whichever site lets them, as applications behind the facade do, and remember every answer."""
+    """Writers that knock at any site and go on to the other when the fence says so, and remember every answer.
+
+    Half of them are REPEATABLE READ.
+    """
 
     def __init__(self, shop: Shop, number: int = 6) -> None:
         self.shop = shop
@@ -172,6 +176,8 @@ class Writers:
         self.failures: list[BaseException] = []
         self.twice: list[int] = []
         self.hops = 0
+        self.sites = ["monolith"]
+        """Where they knock; both, once the target has its fence."""
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._work, args=(n,), daemon=True) for n in range(number)]
@@ -199,12 +205,13 @@ class Writers:
 
     def _work(self, number: int) -> None:
         level = "repeatable read" if number % 2 else "read committed"
-        site, made = "monolith", 0
+        made = 0
         connections: dict[str, psycopg.Connection[Any]] = {}
         try:
             while not self._stop.is_set():
                 name = f"w{number}-{made}"
                 made += 1
+                site = random.choice(self.sites)
                 while True:
                     if site not in connections:
                         connections[site] = psycopg.connect(self.shop.dsn[site], autocommit=True)

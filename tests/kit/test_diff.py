@@ -42,6 +42,7 @@ def test_no_false_alarm_while_the_same_rows_are_written_over_and_over(shop: Shop
     with writers:
         move = shop.move()
         move.create()
+        writers.sites = list(shop.dsn)
         for _ in range(5):
             writers.wait_for(20)
             assert list(Diff(move, chunk_rows=500).run()) == []

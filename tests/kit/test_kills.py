@@ -59,6 +59,7 @@ def test_killed_before_any_statement_and_run_again(shop: Shop, writers: Writers,
     with writers:
         if verb != "create":
             shop.move().create()
+            writers.sites = list(shop.dsn) if verb != "cancel" else writers.sites
         if verb == "reverse":
             shop.move_again().switch()
         for thing in shop.opened:

@@ -16,6 +16,7 @@ def test_to_and_fro_under_load_loses_nothing_and_leaves_both_sides_equal(shop: S
     with writers:
         move = shop.move()
         move.create()
+        writers.sites = list(shop.dsn)
         for _ in range(3):
             writers.wait_for(40)
             assert move.switch().owner == "stock"
@@ -31,6 +32,33 @@ def test_to_and_fro_under_load_loses_nothing_and_leaves_both_sides_equal(shop: S
     assert list(Diff(move).run()) == []
     actions = [(event["action"], event["epoch"]) for event in move.events()]
     assert actions == [("create", 1), *zip(["switch", "reverse"] * 3 + ["switch"], range(2, 9), strict=True)]
+
+
+def test_fence_switched_off_is_noticed(shop: Shop, writers: Writers) -> None:
+    """Negative control of the test above: two owners hand out the same ids."""
+    with writers:
+        move = shop.move()
+        move.create()
+        writers.sites = list(shop.dsn)
+        for name in ("items", "places"):
+            shop.run("monolith", f"ALTER TABLE {name} DISABLE TRIGGER strangler_fence")
+        move.switch()
+        writers.wait_for(100)
+    with pytest.raises(AssertionError, match=r"twice|lost"):
+        writers.check("stock")
+
+
+def test_sequences_not_moved_is_noticed(shop: Shop, writers: Writers) -> None:
+    """Negative control: the new owner begins to count at 1."""
+    with writers:
+        move = shop.move()
+        move.create()
+        writers.sites = list(shop.dsn)
+        shop.run("stock", "ALTER TABLE strangler.ownership DISABLE TRIGGER arrive")
+        move.switch()
+        writers.wait_for(50)
+    with pytest.raises(AssertionError):
+        writers.check("stock")
 
 
 def test_only_the_owner_accepts_writes_whoever_writes(shop: Shop) -> None:
@@ -72,6 +100,18 @@ def test_sequences_go_on_where_they_stood_even_after_a_deleted_last_row(shop: Sh
     assert shop.run("stock", "INSERT INTO items (name) VALUES ('next') RETURNING id") == [(last + 1,)]
     move.reverse()
     assert shop.run("monolith", "INSERT INTO items (name) VALUES ('third') RETURNING id") == [(last + 2,)]
+
+
+def test_sequences_set_from_the_rows_would_hand_out_an_id_twice(shop: Shop) -> None:
+    """Negative control: the way DESIGN forbids."""
+    move = shop.move()
+    move.create()
+    shop.run("stock", "ALTER TABLE strangler.ownership DISABLE TRIGGER arrive")
+    last = shop.run("monolith", "INSERT INTO items (name) VALUES ('last') RETURNING id")[0][0]
+    shop.run("monolith", "DELETE FROM items WHERE id = %s", (last,))
+    move.switch()
+    shop.run("stock", "SELECT setval('items_id_seq', (SELECT max(id) FROM items))")
+    assert shop.run("stock", "INSERT INTO items (name) VALUES ('next') RETURNING id") == [(last,)]
 
 
 def test_a_switch_that_finds_a_long_writer_changes_nothing_and_succeeds_later(shop: Shop) -> None:
