@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
 import sys
-import xmlrpc.client
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -30,8 +28,6 @@ def run_command(name: str, command: Callable[[], Any], interrupted: str) -> NoRe
         _fail(name, error.format_message(), 2)
     except (click.Abort, KeyboardInterrupt):
         _fail(name, f"interrupted; {interrupted}", 130)
-    except (xmlrpc.client.Error, http.client.HTTPException, ConnectionError, FileNotFoundError) as error:
-        _fail(name, f"the supervisor went away ({error}); run: strangler-local up", 1)
     except psycopg.OperationalError as error:
         _fail(name, f"a database went away ({error}); run: strangler-local up", 1)
     sys.exit(code if isinstance(code, int) else 0)

@@ -26,6 +26,10 @@ LIVE = ("STARTING", "RUNNING", "BACKOFF")
 DOWN = ("STOPPED", "EXITED", "FATAL")
 
 
+class NoAnswerError(LocalError):
+    """There is no supervisord, or it is not able to answer."""
+
+
 class Supervisor:
     """The supervisord of one state directory."""
 
@@ -43,15 +47,18 @@ class Supervisor:
         digest = hashlib.sha256(os.fsencode(self.state.root)).hexdigest()[:12]
         return Path(tempfile.gettempdir()) / f"strangler-{os.geteuid()}-{digest}.sock"
 
-    @property
-    def _rpc(self) -> Any:
+    def _call(self, method: str, *arguments: Any) -> Any:
         transport = SupervisorTransport(None, None, serverurl=f"unix://{self.socket}")
-        return xmlrpc.client.ServerProxy("http://supervisor", transport=transport).supervisor
+        proxy = xmlrpc.client.ServerProxy("http://supervisor", transport=transport)
+        try:
+            return getattr(proxy.supervisor, method)(*arguments)
+        except (OSError, http.client.HTTPException, xmlrpc.client.ProtocolError) as error:
+            raise NoAnswerError(f"supervisord does not answer ({error}); run: strangler-local up", 1) from None
 
     def answers(self) -> bool:
         try:
-            return bool(self._rpc.getState()["statename"] == "RUNNING")
-        except (OSError, http.client.HTTPException, xmlrpc.client.Error):
+            return bool(self._call("getState")["statename"] == "RUNNING")
+        except NoAnswerError:
             return False
 
     def start(self, programs: Mapping[str, Program]) -> None:
@@ -121,39 +128,39 @@ class Supervisor:
     def apply(self, programs: Mapping[str, Program]) -> None:
         """Take over changed sections. Programs that run keep the old one until they are started again."""
         self.write(programs)
-        added, changed, removed = self._rpc.reloadConfig()[0]
+        added, changed, removed = self._call("reloadConfig")[0]
         for name in (*changed, *removed):
             if self.info(name)["statename"] in DOWN:
-                self._rpc.removeProcessGroup(name)
+                self._call("removeProcessGroup", name)
         for name in (*added, *changed):
             if name in programs and name not in self.all():
-                self._rpc.addProcessGroup(name)
+                self._call("addProcessGroup", name)
 
     def all(self) -> dict[str, dict[str, Any]]:
-        return {entry["name"]: entry for entry in self._rpc.getAllProcessInfo()}
+        return {entry["name"]: entry for entry in self._call("getAllProcessInfo")}
 
     def info(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = self._rpc.getProcessInfo(name)
+        found: dict[str, Any] = self._call("getProcessInfo", name)
         return found
 
     def running(self) -> set[str]:
         return {name for name, entry in self.all().items() if entry["statename"] in LIVE}
 
     def pid(self) -> int:
-        return int(self._rpc.getPID())
+        return int(self._call("getPID"))
 
     def run(self, name: str) -> None:
         """Start a program unless it runs. Does not wait until it answers."""
         self._settle(name)
         if self.info(name)["statename"] not in LIVE:
-            self._rpc.startProcess(name, False)
+            self._call("startProcess", name, False)
 
     def stop(self, names: Iterable[str]) -> None:
         """Stop programs together, and wait until they have ended (supervisord kills what takes too long)."""
         names = [name for name, entry in self.all().items() if name in set(names) and entry["statename"] not in DOWN]
         for name in names:
             try:
-                self._rpc.stopProcess(name, False)
+                self._call("stopProcess", name, False)
             except xmlrpc.client.Fault as fault:
                 if "NOT_RUNNING" not in fault.faultString:
                     raise
@@ -168,8 +175,8 @@ class Supervisor:
         """End supervisord itself; returns when it has gone or the time is over."""
         try:
             pid = self.pid()
-            self._rpc.shutdown()
-        except (OSError, http.client.HTTPException, xmlrpc.client.Error):
+            self._call("shutdown")
+        except NoAnswerError:
             return
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
