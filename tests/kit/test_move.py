@@ -5,9 +5,11 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from strangler.config import Config
 from strangler.diff import Diff
 from strangler.errors import NotYetError, StranglerError
 from strangler.fence import is_fenced
+from strangler.move import Move
 from strangler.status import status
 from tests.kit.conftest import Shop, Writers
 
@@ -234,3 +236,26 @@ def test_a_conflict_shows_in_status(shop: Shop) -> None:
     shop.damage("stock", "DELETE FROM items WHERE id = 90001")
     move.forward.catch_up(60)
     assert list(Diff(move).run()) == []
+
+
+def test_two_moves_share_a_foreign_key_and_the_last_to_be_cancelled_puts_it_back(shop: Shop) -> None:
+    shop.run("stock", "CREATE TABLE orders (id serial PRIMARY KEY, item_id bigint NOT NULL)")
+    data = shop.config.model_dump(by_alias=True)
+    data["modules"]["orders"] = {
+        "source": "monolith", "target": "stock", "tables": ["public.orders"], "routes": ["/orders"],
+    }  # fmt: skip
+    before = {site: shop.catalogue(site) for site in shop.dsn}
+    config = Config.model_validate(data)
+    with Move(config, "stock") as stock, Move(config, "orders") as orders:
+        stock.create()
+        orders.create()
+        for move in (stock, orders):
+            move.switch()
+        shop.run("stock", "INSERT INTO orders (item_id) VALUES (1)")
+        for move in (stock, orders):
+            move.reverse()
+        stock.cancel()
+        assert ("orders_item",) not in shop.run("monolith", "SELECT conname FROM pg_constraint")
+        assert list(Diff(orders).run()) == []
+        orders.cancel()
+    assert {site: shop.catalogue(site) for site in shop.dsn} == before
