@@ -54,6 +54,22 @@ def topic_sizes(random: Random, topics: int, messages: int) -> list[int]:
     return sizes
 
 
+def usual_life(size: int) -> float:
+    """How long, in seconds, a topic of `size` messages is talked about: bigger ones longer."""
+    return DAY * (0.3 + size**0.9)
+
+
+def give_time(random: Random, sizes: list[int], ages: list[float]) -> None:
+    """Swap sizes so that hardly any topic has hundreds of messages on its first day. `ages`: oldest first."""
+    for young in range(len(sizes) - 1, 0, -1):
+        for _ in range(20):
+            if usual_life(sizes[young]) < 2 * ages[young]:
+                break
+            old = random.randrange(young)
+            if sizes[old] < sizes[young] and usual_life(sizes[young]) < 2 * ages[old]:
+                sizes[old], sizes[young] = sizes[young], sizes[old]
+
+
 def waking(at: float) -> float:
     """The same day, at an hour when people write: most of them towards evening. Keeps the order of times."""
     day, fraction = divmod(at / DAY, 1)
@@ -84,9 +100,11 @@ def make(random: Random, users: int, topics: int, messages: int, until: datetime
         return 1 + min(bisect_right(upto, random.random() * upto[last - 1]), last - 1)
 
     opened = sorted(start + 600 + span * random.random() ** 0.7 for _ in range(topics))
+    sizes = topic_sizes(random, topics, messages)
+    give_time(random, sizes, [end - at for at in opened])
     planned = [
         conversation(random, topic, at, size, end, somebody)
-        for topic, (at, size) in enumerate(zip(opened, topic_sizes(random, topics, messages), strict=True), start=1)
+        for topic, (at, size) in enumerate(zip(opened, sizes, strict=True), start=1)
     ]
     posts = sorted((post for topic in planned for post in topic), key=lambda post: (post.at, post.topic, post.place))
     return Plan([waking(at) for at in joined], planned, posts)
@@ -95,8 +113,8 @@ def make(random: Random, users: int, topics: int, messages: int, until: datetime
 def conversation(
     random: Random, topic: int, opened: float, size: int, end: float, somebody: Callable[[float], int]
 ) -> list[Post]:
-    """The posts of one topic: thick at first, thinner later; bigger ones live longer."""
-    life = min(DAY * (0.3 + size**0.9) * random.expovariate(1.0), end - opened)
+    """The posts of one topic: thick at first, thinner later."""
+    life = min(usual_life(size) * random.expovariate(1.0), end - opened)
     times = [opened, *sorted(opened + life * random.random() ** 1.7 for _ in range(size - 1))]
     opener = somebody(opened)
     posts = [Post(waking(opened), topic, 0, opener, None)]

@@ -10,7 +10,8 @@ from forum.pages.visitor import keep_tokens
 MAX_FORM = 512 * 1024
 """Bytes. A body of 20,000 characters, percent-encoded, is larger than the same body in the API's JSON."""
 
-pages = Blueprint("pages", __name__, template_folder="templates", static_folder="static", static_url_path="/static")
+# Not /static: that is every application's own, and would be asked first.
+pages = Blueprint("pages", __name__, template_folder="templates", static_folder="static", static_url_path="/assets")
 csrf = CSRFProtect()
 
 
