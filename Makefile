@@ -40,7 +40,8 @@ lock: $(INSTALLED) ## Write requirements/*.txt anew from pyproject.toml
 
 clean: ## Stop what runs, remove .venv, build/ and all state
 	@if [ -x $(VENV)/bin/strangler-local ]; then for state in .state build/demo/state; do \
-		if [ -e $$state ]; then STRANGLER_STATE=$$state $(VENV)/bin/strangler-local down --purge || exit; fi; done; fi
+		if [ -e $$state ]; then STRANGLER_STATE=$$state $(VENV)/bin/strangler-local down --purge || exit; fi; done; \
+		$(PYTHON) -m local.postgres; fi
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -26,7 +27,6 @@ from local.stack import Stack
 from local.stages import LAST, STAGES, Stages
 from local.state import CHECKOUT, State, locate
 
-OUT = CHECKOUT / "build" / "demo"
 DWELL_SECONDS = 3.0
 """How long the load runs at each stage at least."""
 MEMORY_BOUND = 2 * 2**30
@@ -39,6 +39,7 @@ class Sizes:
     duration: float
     roundtrip: bool
     keep: bool
+    out: Path
 
 
 class Demo:
@@ -49,7 +50,7 @@ class Demo:
         self._said = said
         self.stack = Stack(state, said.say)
         self.stages = Stages(self.stack)
-        self.load = LoadTest(self.stack.layout, OUT)
+        self.load = LoadTest(self.stack.layout, sizes.out)
         self.memory = 0
         self._switches_told = 0
 
@@ -126,7 +127,7 @@ def interruptible_once() -> Iterator[None]:
 
 def run(state: State, sizes: Sizes) -> int:
     """Run the demo, print its summary, and leave nothing running (unless it is to be kept). Returns the exit code."""
-    OUT.mkdir(parents=True, exist_ok=True)
+    sizes.out.mkdir(parents=True, exist_ok=True)
     with state.lock():
         take_down(state, purge=True)
     title = f"{sizes.messages:,} messages, {sizes.users} users at work"
@@ -135,7 +136,7 @@ def run(state: State, sizes: Sizes) -> int:
     began = time.monotonic()
     with state.lock():
         try:
-            with interruptible_once(), narrator(title, OUT / "live.json") as said:
+            with interruptible_once(), narrator(title, sizes.out / "live.json") as said:
                 demo = Demo(state, sizes, said)
                 code = demo.run()
                 kept = sizes.keep
@@ -162,9 +163,10 @@ def run(state: State, sizes: Sizes) -> int:
 @click.option("--duration", envvar="DURATION", default=100.0, show_default=True, type=click.FloatRange(1, 86_400))
 @click.option("--roundtrip", envvar="ROUNDTRIP", is_flag=True, help="From 0 to 5 and back to 0.")
 @click.option("--keep", envvar="KEEP", is_flag=True, help="Stay up at the end.")
-def cli(messages: int, users: int, duration: float, roundtrip: bool, keep: bool) -> int:
+@click.option("--out", default=CHECKOUT / "build" / "demo", type=click.Path(file_okay=False, path_type=Path))
+def cli(messages: int, users: int, duration: float, roundtrip: bool, keep: bool, out: Path) -> int:
     """Move a forum from monolith to microservices, under load, and prove that nobody noticed."""
-    return run(locate(OUT / "state"), Sizes(messages, users, duration, roundtrip, keep))
+    return run(locate(out / "state"), Sizes(messages, users, duration, roundtrip, keep, out))
 
 
 def main() -> NoReturn:

@@ -80,9 +80,9 @@ class LoadTest:
             ) from None
 
     def kill(self) -> None:
-        """End it without a report, when it still runs."""
+        """End it and what it started, without a report, when it still runs."""
         if self._process is not None and self._process.poll() is None:
-            self._process.kill()
+            os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
     def figures(self) -> dict[str, Any]:

