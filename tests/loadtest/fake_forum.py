@@ -19,7 +19,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     def __init__(self, status: int, detail: str) -> None:
         self.status, self.detail = status, detail
 
@@ -50,7 +50,7 @@ class FakeForum:
     # --- the forum ---
 
     def trick(self, name: str, every: int = 1, at_most: int | None = None) -> bool:
-        """Whether to do `name` now: each `every`-th time that there is an occasion, and not more often than `at_most`."""
+        """Whether to do `name` now: at each `every`-th occasion, and not more often than `at_most`."""
         if self.mischief != name:
             return False
         self.tricks += 1
@@ -59,7 +59,7 @@ class FakeForum:
 
     def register(self, username: str, password: str, bio: str, display_name: str) -> Row:
         if any(user["username"].lower() == username.lower() for user in self.users.values()):
-            raise Refusal(409, "taken")
+            raise RefusalError(409, "taken")
         id = next(self.ids)
         self.users[id] = {
             "id": id, "username": username, "display_name": display_name, "bio": bio, "role": "member",
@@ -71,7 +71,7 @@ class FakeForum:
         if len(title) > 200:
             if self.trick("show refused"):
                 self.topics[id] = self._topic(id := next(self.ids), author, title)
-            raise Refusal(422, "title too long")
+            raise RefusalError(422, "title too long")
         id = next(self.ids)
         self.topics[id] = self._topic(id, author, title)
         return self.topics[id]
@@ -83,9 +83,9 @@ class FakeForum:
 
     def new_message(self, author: int | None, topic: int, body: str, reply_to: int | None) -> Row:
         if topic not in self.topics:
-            raise Refusal(404, "no such topic")
+            raise RefusalError(404, "no such topic")
         if reply_to and self.messages.get(reply_to, {}).get("topic_id") != topic:
-            raise Refusal(422, "reply_to is not in that topic")
+            raise RefusalError(422, "reply_to is not in that topic")
         id = next(self.ids)
         ours = "[w:" in body
         if ours and self.trick("same id", every=20, at_most=1):
@@ -129,7 +129,7 @@ class FakeForum:
     def _me(self) -> int:
         me = self.tokens.get(request.headers.get("Authorization", "").removeprefix("Bearer "))
         if me is None or me not in self.users:
-            raise Refusal(401, "no valid token")
+            raise RefusalError(401, "no valid token")
         return me
 
     def _app(self) -> Flask:
@@ -152,8 +152,8 @@ class FakeForum:
                 return broken
             return response
 
-        @app.errorhandler(Refusal)
-        def _refuse(refusal: Refusal) -> tuple[Response, int]:
+        @app.errorhandler(RefusalError)
+        def _refuse(refusal: RefusalError) -> tuple[Response, int]:
             return jsonify(title=refusal.detail, status=refusal.status), refusal.status
 
         self._user_routes(app)
@@ -180,12 +180,12 @@ class FakeForum:
     @staticmethod
     def find(rows: dict[int, Row], id: int) -> Row:
         if id not in rows:
-            raise Refusal(404, "not here")
+            raise RefusalError(404, "not here")
         return rows[id]
 
     def own(self, row: Row, me: int) -> None:
         if row["author_id"] != me:
-            raise Refusal(403, "not yours")
+            raise RefusalError(403, "not yours")
 
     def _user_routes(self, app: Flask) -> None:
         def session(user: Row, status: int) -> Any:
@@ -242,7 +242,7 @@ class FakeForum:
             for user in list(self.users.values()):
                 if (user["username"], user["password"]) == (sent["username"], sent["password"]):
                     return session(user, 201)
-            raise Refusal(401, "wrong")
+            raise RefusalError(401, "wrong")
 
         @app.post("/api/sessions/refresh")
         def _refresh() -> Any:
