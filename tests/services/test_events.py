@@ -96,7 +96,7 @@ def test_a_crash_between_commit_and_acknowledgement_handles_nothing_twice(
     assert topics.messages_of(topic) == 1
 
 
-def test_a_handler_that_fails_holds_up_no_other_event(place: Make, redis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_handler_that_fails_holds_up_no_other_event(place: Make, redis: Any) -> None:
     topics = place("topics")
     topic = topics.topic()
     topics.emit("message.posted", topic_id=topic)  # no created_at: the handler stumbles
