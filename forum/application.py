@@ -27,8 +27,6 @@ from forum.tokens import Keys
 from strangler.errors import StranglerError
 from strangler.flask import Strangler
 
-MAX_BODY = 64 * 1024
-
 
 @dataclass(frozen=True)
 class Resources:
@@ -45,8 +43,6 @@ def base_app(site: str, settings: Settings, *, keys: Keys, database: Database | 
     """An application named `site` with everything but its views. Connects to nothing yet."""
     logs.configure(settings.log_level, site)
     app = Flask(f"{site}.app")
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
-    app.config["MAX_FORM_MEMORY_SIZE"] = MAX_BODY
     strangler = Strangler()
     # Requests can do without Redis, so they don't wait for it long.
     app.extensions["forum"] = Resources(settings, connect(settings.redis_url, timeout=0.25), strangler, database)
@@ -57,6 +53,7 @@ def base_app(site: str, settings: Settings, *, keys: Keys, database: Database | 
     if database is not None:
         database.init_app(app)
     strangler.init_app(app, site=site, session=database.session if database else None)
+    app.before_request_funcs[None].insert(0, payload.refuse_large)  # before the facade, which reads the body
     return app
 
 

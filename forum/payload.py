@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import TypeVar
 
 from flask import Flask, Response, request
 from pydantic import BaseModel, ValidationError
+from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.routing import BaseConverter
-from werkzeug.routing import ValidationError as NoMatch
 
-from forum.problems import Problem, from_validation
+from forum.problems import Problem, from_validation, not_found
 from forum.schemas import MAX_ID, Input, Query
+
+MAX_BODY = 64 * 1024
+MAX_DRAIN = 4 * 1024 * 1024
+CHUNK = 64 * 1024
 
 In = TypeVar("In", bound=Input)
 Asked = TypeVar("Asked", bound=Query)
@@ -52,6 +57,24 @@ def no_content() -> Response:
     return response
 
 
+def refuse_large() -> None:
+    """413 for a body of more than MAX_BODY bytes, before anything else reads it.
+
+    What is left of it is read, up to a bound: a server that closes while the client still sends resets the connection,
+    and the answer may be lost with it.
+    """
+    try:
+        if len(request.get_data()) <= MAX_BODY:
+            return
+    except RequestEntityTooLarge:
+        pass
+    rest = request.environ["wsgi.input"] if request.environ.get("wsgi.input_terminated") else io.BytesIO()
+    for _ in range(MAX_DRAIN // CHUNK):
+        if not rest.read(CHUNK):
+            break
+    raise RequestEntityTooLarge
+
+
 class IdConverter(BaseConverter):
     """`<id:topic_id>`: a bigint that can exist; anything else is a path that does not (404)."""
 
@@ -59,9 +82,12 @@ class IdConverter(BaseConverter):
 
     def to_python(self, value: str) -> int:
         if len(value) > 19 or int(value) > MAX_ID:
-            raise NoMatch
+            # Not the converter's "no match": with another method at the same path that would become a 405.
+            raise not_found("resource")
         return int(value)
 
 
 def init_app(app: Flask) -> None:
     app.url_map.converters["id"] = IdConverter
+    # werkzeug cuts a body of unknown length off at its limit and says nothing; so that limit is one byte more.
+    app.config["MAX_CONTENT_LENGTH"] = app.config["MAX_FORM_MEMORY_SIZE"] = MAX_BODY + 1

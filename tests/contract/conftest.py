@@ -107,8 +107,8 @@ def monolith(database: str, redis: str, directory: Path) -> Iterator[Forum]:
 
 def _ready(url: str) -> bool:
     try:
-        return requests.get(f"{url}/readyz", timeout=1).status_code == 200
-    except requests.ConnectionError:
+        return requests.get(f"{url}/readyz", timeout=5).status_code == 200
+    except requests.RequestException:
         return False
 
 
@@ -137,5 +137,3 @@ def other(forum: Forum) -> Account:
 @pytest.fixture(scope="session")
 def moderator(forum: Forum) -> Account:
     return log_in(forum.url, *forum.moderator)
-
-

@@ -28,7 +28,8 @@ def test_who_logs_in_gets_tokens_and_their_profile(anybody: Client, new_account:
 @pytest.mark.parametrize("password", ["wrong password", "", "x"])
 def test_a_wrong_password_and_a_wrong_name_look_the_same(anybody: Client, author: Account, password: str) -> None:
     answers = [
-        anybody.post("/api/sessions", {"username": name, "password": password}) for name in (author.username, new_name())
+        anybody.post("/api/sessions", {"username": name, "password": password})
+        for name in (author.username, new_name())
     ]
     assert [status(answer) for answer in answers] == [401, 401]
     assert answers[0].json() == answers[1].json()
