@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from gevent.event import Event
+
 from loadtest.addresses import Addresses
 from loadtest.freshness import Memory
 from loadtest.invent import dice
@@ -25,6 +27,7 @@ class Scene:
     live: Live
     gap: float  # seconds between two requests of one user, so that all together keep the rate
     seed_password: str | None = None
+    over: Event = field(default_factory=Event)
     topics: deque[int] = field(default_factory=lambda: deque(maxlen=300))
     newest: deque[tuple[int, datetime]] = field(default_factory=lambda: deque(maxlen=200))
     messages: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=500))  # (topic, message)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import gevent
-from gevent.event import Event
 from locust.env import Environment
 from locust.user import User
 
@@ -44,7 +43,7 @@ class Swarm:
         self.addresses = plan.where()
         gap = plan.users / plan.rate
         self.scene = Scene(self.addresses, self.ledger, Memory(self.ledger), self.live, gap, seed_password)
-        self.over = Event()
+        self.over = self.scene.over
         self.trouble: LoadtestError | None = None
 
     def run(self) -> None:
@@ -52,7 +51,7 @@ class Swarm:
         regulars = max(1, self.plan.users // 8) if self.scene.seed_password and self.plan.users > 1 else 0
         Regular.fixed_count = regulars
         classes: list[type[User]] = [Member, Regular] if regulars else [Member]
-        environment = Environment(user_classes=classes, stop_timeout=INSIST + 5)
+        environment = Environment(user_classes=classes)
         environment.events.user_error.add_listener(self._user_error)  # type: ignore[no-untyped-call]
         runner = environment.create_local_runner()
         helpers = [gevent.spawn(self._watch_addresses), gevent.spawn(self._watch_parent)]
@@ -61,7 +60,11 @@ class Swarm:
             gevent.signal_handler(number, self.over.set)
         runner.start(self.plan.users, spawn_rate=ARRIVALS_PER_SECOND)
         self.over.wait(self.plan.duration)
-        log.info("stopping")
+        self.over.set()
+        log.info("stopping: waiting for %d users to finish what they do", runner.user_count)
+        with gevent.Timeout(INSIST + 5, False):
+            while runner.user_count:
+                gevent.sleep(0.05)
         runner.quit()
         gevent.killall([*helpers, tell])
         self.live.write(self.folder.live, 0)

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import gevent
 from locust import FastHttpUser, task
 from locust.exception import StopUser
 
@@ -52,7 +51,13 @@ class Person(FastHttpUser):  # type: ignore[misc,unused-ignore]
         requests, self._paid = self.wire.sent - self._paid, self.wire.sent
         now = time.monotonic()
         self._due = max(self._due, now - self.scene.gap) + requests * self.scene.gap * dice.uniform(0.5, 1.5)
-        return max(0.0, self._due - now)
+        self._rest(max(0.0, self._due - now))
+        return 0.0
+
+    def _rest(self, seconds: float) -> None:
+        """Sleep, but leave when the load is over: here, between two tasks, so that no write is cut off half-way."""
+        if self.scene.over.wait(seconds):
+            raise StopUser
 
     def on_start(self) -> None:
         self._enter()
@@ -60,7 +65,7 @@ class Person(FastHttpUser):  # type: ignore[misc,unused-ignore]
 
     def _enter(self) -> None:
         while not self.me.ready():
-            gevent.sleep(1)  # every try of it has been counted as a failure
+            self._rest(1.0)  # every try of it has been counted as a failure
 
     def on_stop(self) -> None:
         self.wire.close()
@@ -212,7 +217,7 @@ class Regular(Person):
         if self.scene.seed_password is None:
             raise StopUser
         while not self.me.log_in(SEED_USERNAME, self.scene.seed_password):
-            gevent.sleep(1)
+            self._rest(1.0)
         self.me.list_topics()
         self.me.look_at_myself()
 
