@@ -52,7 +52,7 @@ def new_database(cluster: Cluster, name: str | None = None) -> str:
     """An empty database that the role `forum` owns, as the stack makes them; the URL for that role."""
     name = name or f"forum_{uuid4().hex[:12]}"
     with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
-        if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (ROLE,)).fetchone():
+        if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (ROLE,)).fetchone():
             connection.execute(
                 sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(ROLE), sql.Literal(cluster.password))
             )

@@ -1,0 +1,108 @@
+"""What a request asks of the database: a few statements whatever the page's size, each answered from an index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import event
+
+from forum.application import Resources
+
+TOPICS, MESSAGES = 20_000, 20_000
+
+
+@contextmanager
+def statements(app: Flask) -> Iterator[list[tuple[str, Any]]]:
+    """Every statement that the application sends meanwhile, with its parameters."""
+    resources: Resources = app.extensions["forum"]
+    assert resources.database is not None
+    engine = resources.database.engine
+    seen: list[tuple[str, Any]] = []
+
+    def record(*arguments: Any) -> None:
+        seen.append((arguments[2], arguments[3]))
+
+    event.listen(engine, "before_cursor_execute", record)
+    yield seen
+    event.remove(engine, "before_cursor_execute", record)
+
+
+@pytest.fixture(scope="module")
+def filled(environment: dict[str, str], authorization: dict[str, str]) -> None:  # noqa: ARG001
+    with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO users (username, display_name, email, password_hash)"
+            " SELECT 'u' || g, 'U', g || '@example.org', '' FROM generate_series(1, 100) g"
+        )
+        connection.execute(
+            "INSERT INTO topics (title, author_id, last_activity_at)"
+            " SELECT 't' || g, (SELECT min(id) FROM users) + g %% 90, now() - g * interval '1 minute'"
+            " FROM generate_series(1, %s) g",
+            (TOPICS,),
+        )
+        connection.execute(
+            "INSERT INTO messages (topic_id, author_id, body)"
+            " SELECT (SELECT max(id) FROM topics) - g %% 5, (SELECT min(id) FROM users) + g %% 90, 'm' || g"
+            " FROM generate_series(1, %s) g",
+            (MESSAGES,),
+        )
+        connection.execute("ANALYZE")
+
+
+def _last_topic(environment: dict[str, str]) -> int:
+    with psycopg.connect(environment["DATABASE_URL"]) as connection:
+        row = connection.execute("SELECT max(topic_id) FROM messages").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize("path", ["/api/topics?sort=activity", "/api/topics?sort=newest", "/api/messages?topic_id={}"])
+def test_a_list_is_one_query_answered_from_an_index(
+    app: Flask, client: FlaskClient, environment: dict[str, str], path: str
+) -> None:
+    path = path.format(_last_topic(environment))
+    client.get(path)  # the facade asks once whether the kit is installed
+    sent = {}
+    for limit in (2, 100):
+        with statements(app) as sent[limit]:
+            page: Any = client.get(f"{path}&limit={limit}").json
+        assert len(page["items"]) == limit
+        assert len({item["author"]["id"] for item in page["items"]}) > 1
+    assert len(sent[2]) == len(sent[100]) <= 2, sent
+    with statements(app) as following:
+        client.get(f"{path}&limit=100&cursor={page['next']}")
+    with psycopg.connect(environment["DATABASE_URL"]) as connection:
+        for statement, parameters in (sent[100][-1], following[-1]):
+            assert "OFFSET" not in statement.upper()
+            plan = "\n".join(row[0] for row in connection.execute("EXPLAIN " + statement, parameters))
+            assert "Sort" not in plan, plan
+            assert "Seq Scan on topics" not in plan, plan
+            assert "Seq Scan on messages" not in plan, plan
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_batch_of_users_is_one_query(app: Flask, client: FlaskClient) -> None:
+    client.get("/api/users?ids=1")
+    with statements(app) as sent:
+        answer: Any = client.get(f"/api/users?ids={','.join(map(str, range(1, 101)))}").json
+    assert len(answer["items"]) > 50
+    assert len(sent) <= 2, sent
+
+
+def test_a_write_is_a_handful_of_statements(app: Flask, client: FlaskClient, authorization: dict[str, str]) -> None:
+    topic: Any = client.post("/api/topics", json={"title": "x"}, headers=authorization).json
+    with statements(app) as sent:
+        answer = client.post(
+            "/api/messages",
+            json={"topic_id": topic["id"], "body": "x"},
+            headers={**authorization, "Idempotency-Key": "a handful"},
+        )
+    assert answer.status_code == 201
+    assert len(sent) <= 10, sent
