@@ -146,11 +146,13 @@ def down(state: State, purge: bool) -> None:
 
 
 def take_down(state: State, purge: bool) -> None:
-    """Stop whatever runs in `state`, even when its files are damaged."""
+    """Stop whatever runs in `state`, even when its files are damaged or gone."""
     try:
-        Stack(state, _say).down()
+        if state.root.exists():
+            Stack(state, _say).down()
     except LocalError:
-        orphans.end(state)
+        pass
+    orphans.end(state)
     if purge:
         state.purge()
 

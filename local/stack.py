@@ -155,14 +155,13 @@ class Stack:
         self.supervisor.stop(names)
 
     def down(self) -> None:
-        """End everything, in bounded time. Nothing that carries the stack's mark is left."""
+        """End everything that the supervisor runs, in bounded time."""
         if self.supervisor.answers():
             running = self.supervisor.running()
-            self.stop(running & {"gateway"})
-            self.stop(running - STORES)
-            self.stop(STORES)
+            self.supervisor.stop(running & {"gateway"})
+            self.supervisor.stop(running - STORES, hurry=True)
+            self.supervisor.stop(STORES)
             self.supervisor.shutdown()
-        orphans.end(self.state)
 
 
 def instance_names(layout: Layout, site: str) -> set[str]:

@@ -155,17 +155,28 @@ class Supervisor:
         if self.info(name)["statename"] not in LIVE:
             self._call("startProcess", name, False)
 
-    def stop(self, names: Iterable[str]) -> None:
-        """Stop programs together, and wait until they have ended (supervisord kills what takes too long)."""
-        names = [name for name, entry in self.all().items() if name in set(names) and entry["statename"] not in DOWN]
-        for name in names:
-            try:
-                self._call("stopProcess", name, False)
-            except xmlrpc.client.Fault as fault:
-                if "NOT_RUNNING" not in fault.faultString:
-                    raise
-        for name in names:
+    def stop(self, names: Iterable[str], hurry: bool = False) -> None:
+        """Stop programs together, and wait until they have ended (supervisord kills what takes too long).
+
+        hurry: tell them twice, which to our servers means not to drain first.
+        """
+        wanted = set(names)
+        ending = [name for name, entry in self.all().items() if name in wanted and entry["statename"] not in DOWN]
+        for name in ending:
+            self._tell("stopProcess", name, False)
+        if hurry:
+            for name in ending:
+                self._tell("signalProcess", name, "TERM")
+        for name in ending:
             self._settle(name)
+
+    def _tell(self, method: str, *arguments: Any) -> None:
+        """Say something to a program that may have ended by itself just now."""
+        try:
+            self._call(method, *arguments)
+        except xmlrpc.client.Fault as fault:
+            if "NOT_RUNNING" not in fault.faultString:
+                raise
 
     def _settle(self, name: str) -> None:
         while self.info(name)["statename"] == "STOPPING":
