@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from dataclasses import asdict
 from typing import Any, NoReturn
@@ -12,7 +13,7 @@ import psycopg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from strangler import routes
+from strangler import routes, stages
 from strangler.config import Config, load
 from strangler.diff import Diff
 from strangler.errors import NotYetError, StranglerError
@@ -215,10 +216,37 @@ def route(context: click.Context, to: tuple[str, ...], default: str, json_: bool
     if default not in config.sites:
         raise StranglerError(f"--default {default}: there is no [sites.{default}]")
     table = routes.table(config, wanted, default)
-    routes.publish(
-        routes.connect(config), routes.keys(config, table, config.gateway.root if config.gateway else "traefik")
-    )
+    root = routes.root(config)
+    routes.publish(routes.connect(config), routes.keys(config, table, root), root)
     _say(json_, table, "\n".join(f"{prefix:40} {site}" for prefix, site in table.items()))
+
+
+@cli.command()
+@click.argument("name")
+@click.option("--check", is_flag=True, help="Only look: exit 0 when the stage is reached, 1 when not.")
+@click.option("--stay", is_flag=True, help="Then stay and keep the gateway's routes there, until SIGTERM.")
+@click.option(
+    "--wait", "seconds", default=300.0, show_default=True, help="How long to wait for what is not up yet, in s."
+)
+@click.pass_context
+def stage(context: click.Context, name: str, check: bool, stay: bool, seconds: float) -> None:
+    """Go to a stage of strangler.toml, forward or back, from wherever the databases are: `strangler stage 2-users`.
+
+    Does what is left to do: creates, compares and switches what the stage has moved, reverses what it has not, and
+    tells the gateway. Run it twice, or kill it and run it again.
+    """
+    config: Config = context.obj
+    wanted = config.stage(name)
+    journey = stages.Journey(config, wanted, say=lambda line: click.echo(f"{wanted.name}: {line}"), seconds=seconds)
+    if check:
+        if missing := journey.missing():
+            raise NotYetError(f"{wanted.name} is not reached: {missing[0]}")
+        return
+    if stay:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    journey.go()
+    if stay:
+        journey.stay()
 
 
 def _bars(json_: bool) -> Progress:

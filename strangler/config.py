@@ -77,6 +77,18 @@ class Module(_Model):
         return self.target if site == self.source else self.source
 
 
+class Stage(_Model):
+    """One step of the whole migration: which modules are at their targets, and where every other path goes."""
+
+    name: str = ""
+    moved: list[Name] = []
+    default: Name
+    spare: Name | None = None
+    """Takes the default's place while that is not healthy, so that the one can be stopped before the routes change."""
+    cancel: bool = False
+    """Whether moves are cancelled when it is reached, so that no replication is left."""
+
+
 class Gateway(_Model):
     raw_redis: str = Field(alias="redis")
     root: str = "traefik"
@@ -89,12 +101,13 @@ class Gateway(_Model):
 class Config(_Model):
     sites: dict[Name, Site]
     modules: dict[Name, Module]
+    stages: dict[str, Stage] = {}
     gateway: Gateway | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _names(cls, data: dict[str, dict[str, dict[str, object]]]) -> object:
-        for kind in ("sites", "modules"):
+        for kind in ("sites", "modules", "stages"):
             for name, entry in data.get(kind, {}).items():
                 entry["name"] = name
         return data
@@ -112,6 +125,11 @@ class Config(_Model):
                 if thing in seen:
                     raise ValueError(f"{thing} belongs to both {seen[thing]} and {module.name}")
                 seen[thing] = module.name
+        for stage in self.stages.values():
+            unknown = {stage.default, stage.spare or stage.default} - set(self.sites)
+            unknown |= set(stage.moved) - set(self.modules)
+            if unknown:
+                raise ValueError(f"[stages.{stage.name}] names {min(unknown)}, which is not in strangler.toml")
         return self
 
     def module(self, name: str) -> Module:
@@ -120,6 +138,13 @@ class Config(_Model):
         except KeyError:
             known = ", ".join(sorted(self.modules))
             raise StranglerError(f"unknown module {name!r}; strangler.toml has: {known}") from None
+
+    def stage(self, word: str) -> Stage:
+        """The stage of that name, or of that number or the rest of its name: `2`, `users` or `2-users`."""
+        for name, stage in self.stages.items():
+            if word in (name, *name.split("-", 1)):
+                return stage
+        raise StranglerError(f"unknown stage {word!r}; strangler.toml has: {', '.join(self.stages) or 'none'}")
 
     def module_of(self, path: str) -> Module | None:
         """The module whose longest route is a prefix, by whole segments, of a request's path."""

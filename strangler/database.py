@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from strangler.errors import NotYetError, StranglerError
+from strangler.errors import AwayError, NotYetError
 from strangler.sql import statement
 
 LOCK_TIMEOUT = "300ms"
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Database:
-    """One site's database. Raises StranglerError when it cannot be reached."""
+    """One site's database. Raises AwayError when it cannot be reached."""
 
     def __init__(self, site: str, dsn: str) -> None:
         self.site = site
@@ -39,7 +39,7 @@ class Database:
             )  # fmt: skip
         except psycopg.OperationalError as error:
             detail = str(error).strip().splitlines()[-1]
-            raise StranglerError(f"cannot reach the database of {self.site}: {detail}; check its dsn") from None
+            raise AwayError(f"cannot reach the database of {self.site}: {detail}; check its dsn") from None
 
     def run(
         self, name: str, parameters: dict[str, Any] | None = None, /, **pieces: sql.Composable

@@ -7,5 +7,9 @@ class StranglerError(Exception):
     """Bad input or a state in which the command cannot work: exit code 2, nothing changed."""
 
 
+class AwayError(StranglerError):
+    """Something is not there that may come: a database, its tables, the end of another controller's work."""
+
+
 class NotYetError(StranglerError):
     """A check did not pass (a lag, a difference, a lock not had): exit code 1, try again later."""

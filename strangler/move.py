@@ -20,7 +20,7 @@ from psycopg.types.json import Jsonb
 from strangler import preflight
 from strangler.config import Config
 from strangler.database import Database
-from strangler.errors import NotYetError, StranglerError
+from strangler.errors import AwayError, NotYetError, StranglerError
 from strangler.ownership import Ownership
 from strangler.replication import Stream
 from strangler.sql import quoted, table
@@ -48,7 +48,7 @@ class Handover:
 class Move:
     """A module on its way from source to target. Use as a context manager; it holds the controller's lock.
 
-    Raises StranglerError when a database cannot be reached or another controller is at work on the module.
+    Raises AwayError when a database cannot be reached or another controller is at work on the module.
     """
 
     def __init__(self, config: Config, name: str, exclusive: bool = True) -> None:
@@ -60,7 +60,7 @@ class Move:
         self.forward = Stream(name, "forward", self.source, self.target, tables)
         self.back = Stream(name, "back", self.target, self.source, tables)
         if exclusive and not self.source.value("controller", {"module": name}):
-            raise StranglerError(f"another strangler process is at work on {name}; wait for it or end it")
+            raise AwayError(f"another strangler process is at work on {name}; wait for it or end it")
 
     def __enter__(self) -> Self:
         return self
@@ -111,8 +111,13 @@ class Move:
         begun = self.forward.subscription() is not None
         if not begun and (own := self.ownership(self.source)) and own.owner == self.target.site:
             raise StranglerError(f"the move of {self.module.name} is complete; {own.owner} owns it for good")
-        if not begun and (found := preflight.findings(self.module, self.source, self.target)):
-            raise StranglerError("; ".join(found))
+        if not begun:
+            if missing := [
+                line for side in (self.source, self.target) for line in preflight.missing_tables(self.module, side)
+            ]:
+                raise AwayError("; ".join(missing))
+            if found := preflight.findings(self.module, self.source, self.target):
+                raise StranglerError("; ".join(found))
         module = {"module": self.module.name}
         for database in (self.source, self.target):
             database.patiently("install", lambda database=database: self._install(database))  # type: ignore[misc]

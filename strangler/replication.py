@@ -15,7 +15,6 @@ from strangler.database import Database
 from strangler.errors import NotYetError, StranglerError
 from strangler.sql import table
 
-
 WORKER_SECONDS = 20.0
 
 
@@ -117,7 +116,7 @@ class Stream:
     def require_healthy(self) -> None:
         """Raises StranglerError when there is no such stream, NotYetError when it is copying or has no worker.
 
-        A worker that died is started again by PostgreSQL after `wal_retrieve_retry_interval` (5 s), so it is waited for.
+        A worker that died is started again by PostgreSQL after wal_retrieve_retry_interval (5 s), so it is waited for.
         """
         deadline = time.monotonic() + WORKER_SECONDS
         while True:

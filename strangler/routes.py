@@ -11,7 +11,7 @@ from typing import Any
 import redis as redis_client
 
 from strangler.config import Config
-from strangler.errors import StranglerError
+from strangler.errors import AwayError, StranglerError
 
 
 def table(config: Config, to: dict[str, str], default: str) -> dict[str, str]:
@@ -22,10 +22,13 @@ def table(config: Config, to: dict[str, str], default: str) -> dict[str, str]:
     return {"/": default, **routes}
 
 
-def keys(config: Config, routes: dict[str, str], root: str = "traefik", internal: bool = True) -> dict[str, str]:
+def keys(
+    config: Config, routes: dict[str, str], root: str = "traefik", internal: bool = True, spare: str | None = None
+) -> dict[str, str]:
     """The whole configuration as Traefik reads it from a key-value store.
 
     `internal` adds an entrance for each site, on the entry point of that name, by which the sites reach each other.
+    `spare` serves what no module has while the default is not healthy.
     """
     found: dict[str, str] = {}
 
@@ -36,6 +39,10 @@ def keys(config: Config, routes: dict[str, str], root: str = "traefik", internal
         found[f"{at}/entrypoints/0"] = entry_point
 
     for prefix, destination in routes.items():
+        if prefix == "/" and spare:
+            found[f"{root}/http/services/default/failover/service"] = destination
+            found[f"{root}/http/services/default/failover/fallback"] = spare
+            destination = "default"
         label = "default" if prefix == "/" else prefix.strip("/").replace("/", "-").replace(".", "-")
         router(f"public-{label}", f"PathPrefix(`{prefix}`)", destination, "public")
     for name, site in config.sites.items():
@@ -56,23 +63,41 @@ def keys(config: Config, routes: dict[str, str], root: str = "traefik", internal
     return found
 
 
+def root(config: Config) -> str:
+    """The key in the store under which everything of the gateway's lies."""
+    return config.gateway.root if config.gateway else "traefik"
+
+
+def outdated(client: Any, found: dict[str, str], root: str = "traefik") -> tuple[dict[str, str], set[str]]:
+    """What the store lacks of `found` or has otherwise, and the keys it has too many.
+
+    Raises AwayError when Redis cannot be reached.
+    """
+    try:
+        present = sorted(key.decode() for key in client.scan_iter(match=f"{root}/*", count=1000))
+        values = dict(zip(present, client.mget(present), strict=True)) if present else {}
+    except redis_client.RedisError as error:
+        raise AwayError(f"cannot reach the gateway's Redis: {error}; is it running?") from None
+    return {key: value for key, value in found.items() if values.get(key) != value.encode()}, set(values) - set(found)
+
+
 def publish(client: Any, found: dict[str, str], root: str = "traefik") -> None:
     """Make the store hold exactly `found`, in one transaction. Writes nothing when it does already.
 
-    Raises StranglerError when Redis cannot be reached.
+    Raises AwayError when Redis cannot be reached.
     """
+    changed, gone = outdated(client, found, root)
+    if not changed and not gone:
+        return
     try:
-        present = {key.decode() for key in client.scan_iter(match=f"{root}/*", count=1000)}
-        values = dict(zip(sorted(present), client.mget(sorted(present)), strict=True)) if present else {}
-        changed = {key: value for key, value in found.items() if values.get(key) != value.encode()}
         with client.pipeline(transaction=True) as pipe:
             if changed:
                 pipe.mset(changed)
-            if gone := present - set(found):
+            if gone:
                 pipe.delete(*gone)
             pipe.execute()
     except redis_client.RedisError as error:
-        raise StranglerError(f"cannot reach the gateway's Redis: {error}; is it running?") from None
+        raise AwayError(f"cannot reach the gateway's Redis: {error}; is it running?") from None
 
 
 def connect(config: Config) -> Any:

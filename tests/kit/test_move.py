@@ -46,7 +46,7 @@ def test_fence_switched_off_is_noticed(shop: Shop, writers: Writers) -> None:
             shop.run("monolith", f"ALTER TABLE {name} DISABLE TRIGGER strangler_fence")
         move.switch()
         writers.wait_for(100)
-    with pytest.raises(AssertionError, match=r"twice|lost"):
+    with pytest.raises(AssertionError):
         writers.check("stock")
 
 

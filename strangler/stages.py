@@ -1,0 +1,187 @@
+"""Going to a stage of strangler.toml, from wherever the databases are: what an orchestrator runs beside the services.
+
+Nothing is remembered outside the databases and the gateway's store, so a journey that was killed, started twice or
+turned round half-way is simply made again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import psycopg
+import urllib3
+
+from strangler import routes
+from strangler.config import Config, Module, Stage
+from strangler.diff import Diff
+from strangler.errors import AwayError, NotYetError, StranglerError
+from strangler.move import Move
+from strangler.status import status
+
+T = TypeVar("T")
+
+PAUSE_SECONDS = 1.0
+WATCH_SECONDS = 5.0
+
+
+class Journey:
+    """To `stage`. `seconds` bounds each wait for something that is not there yet: a database, its tables, a service."""
+
+    def __init__(self, config: Config, stage: Stage, say: Callable[[str], None], seconds: float = 300.0) -> None:
+        self._config, self._stage, self._say, self._seconds = config, stage, say, seconds
+        self._http = urllib3.PoolManager(timeout=3.0, retries=False)
+
+    def go(self) -> None:
+        """Do what is left to do. Raises NotYetError when what it waits for does not come, or copies differ."""
+        modules = list(self._config.modules.values())
+        for module in reversed(modules):
+            if module.name not in self._stage.moved:
+                self._back(module)
+        # Routes back go out before anything is cancelled, routes forward after each switch: never to a stranger.
+        self._route([module.name for module in modules if module.name in self._stage.moved and self._is_moved(module)])
+        for module in modules:
+            if module.name in self._stage.moved:
+                self._forward(module)
+        self._route(self._stage.moved)
+        if self._stage.cancel:
+            for module in reversed(modules):
+                self._cancel(module)
+        self._say("reached")
+
+    def stay(self) -> None:
+        """Keep the gateway's routes at the stage for ever, also when its store has lost them."""
+        while True:
+            time.sleep(WATCH_SECONDS)
+            try:
+                self._publish(self._stage.moved)
+            except StranglerError as error:
+                self._say(str(error))
+
+    def missing(self) -> list[str]:
+        """What is not as the stage has it; empty when it is reached. Waits for nothing."""
+        found = []
+        for module in self._config.modules.values():
+            wanted = module.target if module.name in self._stage.moved else module.source
+            owner = self._owner(module)
+            if owner != wanted:
+                found.append(f"{module.name} is owned by {owner}, not by {wanted}")
+        if self._config.gateway and any(routes.outdated(routes.connect(self._config), self._keys(self._stage.moved))):
+            found.append("the gateway has other routes")
+        return found
+
+    # --- one module -------------------------------------------------------------------------------------------------
+
+    def _forward(self, module: Module) -> None:
+        if self._is_moved(module):
+            return
+        self._say(f"{module.name}: waiting for {module.target}")
+        self._until(f"{module.target} to be ready", lambda: self._ready(module.target))
+        with self._patient_move(module) as move:
+            self._say(f"{module.name}: copying from {module.source} to {module.target}")
+            self._until("the tables to be there", move.create)
+            differences = list(Diff(move).run())
+            if differences:
+                first = differences[0]
+                raise NotYetError(f"{len(differences)} rows differ, first {first.table} {first.key}; see `diff`")
+            self._say(f"{module.name}: both copies are equal")
+            done = move.switch()
+        self._say(f"{module.name}: owned by {done.owner}, epoch {done.epoch}; writes paused for {done.pause_ms} ms")
+        self._route(
+            [name for name in self._stage.moved if name == module.name or self._is_moved(self._config.module(name))]
+        )
+
+    def _back(self, module: Module) -> None:
+        if not self._is_moved(module):
+            return
+        with self._patient_move(module) as move:
+            done = move.reverse()
+        self._say(
+            f"{module.name}: owned by {done.owner} again, epoch {done.epoch}; writes paused for {done.pause_ms} ms"
+        )
+
+    def _cancel(self, module: Module) -> None:
+        if not self._exists(module):
+            return
+        with self._patient_move(module) as move:
+            if status(move)["state"] == "ready" and list(Diff(move).run()):
+                raise NotYetError(f"{module.name}: the copies differ; look at `diff` before you cancel")
+            for warning in move.cancel():
+                self._say(warning)
+        self._say(f"{module.name}: no replication any more")
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    def _owner(self, module: Module) -> str:
+        """As the source has it; which is the truth, or about to be."""
+        with self._connect(module.source) as connection:
+            if not connection.execute("SELECT to_regclass('strangler.ownership')").fetchone()[0]:  # type: ignore[index]
+                return module.source
+            row = connection.execute(
+                "SELECT owner FROM strangler.ownership WHERE module = %s", [module.name]
+            ).fetchone()
+        return str(row[0]) if row else module.source
+
+    def _is_moved(self, module: Module) -> bool:
+        return self._until(f"the database of {module.source}", lambda: self._owner(module)) == module.target
+
+    def _exists(self, module: Module) -> bool:
+        with self._connect(module.source) as connection:
+            row = connection.execute("SELECT to_regclass('strangler.ownership') IS NOT NULL").fetchone()
+            return bool(row and row[0]) and bool(
+                connection.execute("SELECT FROM strangler.ownership WHERE module = %s", [module.name]).rowcount
+            )
+
+    def _connect(self, site: str) -> psycopg.Connection[tuple[object, ...]]:
+        try:
+            return psycopg.connect(
+                self._config.sites[site].dsn, autocommit=True, connect_timeout=5, application_name="strangler"
+            )
+        except psycopg.OperationalError as error:
+            raise AwayError(f"cannot reach the database of {site}: {str(error).strip().splitlines()[-1]}") from None
+
+    def _ready(self, site: str) -> bool:
+        try:
+            return self._http.request("GET", f"{self._config.sites[site].url}/readyz").status == 200
+        except urllib3.exceptions.HTTPError:
+            return False
+
+    # --- waiting ----------------------------------------------------------------------------------------------------
+
+    def _patient_move(self, module: Module) -> Move:
+        """A move whose databases may not be up yet, or which another controller is still at."""
+        return self._until(f"the databases of {module.name}", lambda: Move(self._config, module.name))
+
+    def _until(self, what: str, ask: Callable[[], T]) -> T:
+        """What `ask` answers, as soon as it is not False and does not say that something is away."""
+        deadline = time.monotonic() + self._seconds
+        reason, attempts = "", 0
+        while True:
+            try:
+                if (answer := ask()) is not False:
+                    return answer
+            except (AwayError, NotYetError, psycopg.OperationalError) as error:
+                reason = f" ({' '.join(str(error).split())})"
+            if time.monotonic() > deadline:
+                raise NotYetError(f"waited {self._seconds:.0f} s for {what}{reason}; run this again")
+            if attempts % 10 == 0:
+                self._say(f"waiting for {what}{reason}")
+            attempts += 1
+            time.sleep(PAUSE_SECONDS)
+
+    # --- the gateway ------------------------------------------------------------------------------------------------
+
+    def _keys(self, moved: list[str]) -> dict[str, str]:
+        to = {name: self._config.modules[name].target for name in moved}
+        table = routes.table(self._config, to, self._stage.default)
+        return routes.keys(self._config, table, routes.root(self._config), spare=self._stage.spare)
+
+    def _publish(self, moved: list[str]) -> None:
+        routes.publish(routes.connect(self._config), self._keys(moved), routes.root(self._config))
+
+    def _route(self, moved: list[str]) -> None:
+        if self._config.gateway is None:
+            return
+
+        self._until("the gateway's store", lambda: self._publish(moved))

@@ -1,0 +1,83 @@
+"""`strangler stage`: from wherever the databases are to the stage, forward and back, killed or repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from strangler import stages
+from strangler.config import Config
+from strangler.errors import NotYetError
+from strangler.stages import Journey
+from tests.kit.conftest import Shop, Writers
+
+Go = Callable[[str], list[str]]
+
+
+@pytest.fixture
+def go(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Go:
+    monkeypatch.setattr(Journey, "_ready", lambda *_: True)  # the shop has no applications
+    data: dict[str, Any] = shop.config.model_dump(by_alias=True)
+    data["stages"] = {
+        "0-before": {"default": "monolith", "cancel": True},
+        "1-same": {"default": "monolith"},
+        "2-stock": {"default": "monolith", "moved": ["stock"]},
+    }
+    config = Config.model_validate(data)
+
+    def journey(word: str) -> list[str]:
+        said: list[str] = []
+        one = Journey(config, config.stage(word), said.append, seconds=20)
+        one.go()
+        assert one.missing() == []
+        return said
+
+    return journey
+
+
+def test_there_and_back_again_under_load(shop: Shop, writers: Writers, go: Go) -> None:
+    before = {site: shop.catalogue(site) for site in shop.dsn}
+    with writers:
+        go("1")
+        writers.wait_for(10)
+        go("stock")
+        go("2-stock")
+        writers.wait_for(10)
+        go("1-same")
+        writers.wait_for(10)
+        go("2")
+        writers.wait_for(10)
+        go("0")
+        writers.wait_for(10)
+    writers.check("monolith")
+    assert {site: shop.catalogue(site) for site in shop.dsn} == before
+
+
+def test_tables_that_come_late_are_waited_for(shop: Shop, go: Go, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.run("stock", "ALTER TABLE items RENAME TO not_yet")
+    monkeypatch.setattr(stages, "PAUSE_SECONDS", 0.05)
+    rest = iter(["ALTER TABLE not_yet RENAME TO items"])
+
+    def sleep(_: float) -> None:
+        for statement in rest:
+            shop.run("stock", statement)
+
+    monkeypatch.setattr(stages.time, "sleep", sleep)
+    said = go("2")
+    assert any("there is no table public.items" in line for line in said)
+    assert said[-1] == "reached"
+
+
+def test_copies_that_differ_stop_the_journey(shop: Shop, go: Go, monkeypatch: pytest.MonkeyPatch) -> None:
+    create = stages.Move.create
+
+    def damaged(move: stages.Move) -> None:
+        create(move)
+        shop.damage("stock", "DELETE FROM items WHERE id = 5")
+
+    monkeypatch.setattr(stages.Move, "create", damaged)
+    with pytest.raises(NotYetError, match=r"1 rows differ, first public.items 5"):
+        go("2")
+    shop.run("monolith", "UPDATE items SET note = 'still mine' WHERE id = 6")
