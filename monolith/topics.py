@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, after_this_request, request
+from flask import Blueprint, Response, after_this_request, g, request
 from sqlalchemy import Select, func, select, tuple_
 
 from forum import paging, schemas, viewcounts
@@ -68,9 +68,15 @@ def read(topic_id: int) -> Response:
     return answer(_shown(topic, views))
 
 
+def _look_up_views() -> None:
+    """Before the transaction writes: Redis may keep us waiting, and a switch waits for who has written."""
+    topic_id: int = (request.view_args or {})["topic_id"]
+    g.views = viewcounts.read(resources().redis, [topic_id])[topic_id]
+
+
 @blueprint.patch("/<id:topic_id>")
 @authenticated
-@idempotent(topics_idempotency)
+@idempotent(topics_idempotency, prepare=_look_up_views)
 def edit(topic_id: int) -> Response:
     changes = body(schemas.TopicChange).changes()
     topic = _find(topic_id, with_for_update={"of": Topic})
@@ -82,7 +88,7 @@ def edit(topic_id: int) -> Response:
             setattr(topic, field, value)
         db().flush()
         db().refresh(topic, ["updated_at"])
-    return answer(_shown(topic, viewcounts.read(resources().redis, [topic_id])[topic_id]))
+    return answer(_shown(topic, g.views))
 
 
 @blueprint.delete("/<id:topic_id>")
