@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from forum.events import Cleaner, Consumer, Expiry, Relay, drained, relay
+from forum.events import Cleaner, Consumer, Expiry, Relay, Worker, drained, relay
 from forum.events.relay import MARKS, STREAM
 from services.topics.worker import handlers
 from tests.servers import RedisServer, wait_for
@@ -224,15 +224,29 @@ def test_only_the_owner_handles(place: Make, redis: Any) -> None:
     monolith, topics = place("monolith"), place("topics", owner="monolith")
     monolith.give("topics", "monolith")
     topic = monolith.topic()
-    with working(topics, redis):
-        monolith.post(topic, 1)
-        publish(monolith, redis)
-        owner = consumer(monolith, redis, "owner")
-        owner.step()
-        owner.step()
+    monolith.post(topic, 1)
+    publish(monolith, redis)
+    by_site = {
+        each.site: Worker(each.site, engine=each.engine, redis=redis, config=each.config, handlers=handlers(redis))
+        for each in (topics, monolith)
+    }
+    for site in ("topics", "monolith"):
+        [reader] = by_site[site].consumers
+        waits = [reader.step() for _ in range(3)]
+        assert (max(waits) > 0) == (site == "topics"), "who does not own need not look often"
     assert monolith.messages_of(topic) == 1
     assert topics.value("SELECT count(*) FROM topics_inbox") == 0
-    assert [each["name"] for each in redis.xinfo_consumers(STREAM, "topics")] == ["owner"]
+    [name] = [each["name"] for each in redis.xinfo_consumers(STREAM, "topics")]
+    assert name.startswith("monolith/")
+
+
+def test_before_any_move_the_monolith_handles(place: Make, redis: Any) -> None:
+    monolith = place("monolith")
+    worker = Worker("monolith", engine=monolith.engine, redis=redis, config=monolith.config, handlers={})
+    assert worker.owns("topics")
+    topics = place("topics")
+    topics.query("DROP SCHEMA strangler CASCADE")
+    assert not Worker("topics", engine=topics.engine, redis=redis, config=topics.config, handlers={}).owns("topics")
 
 
 def test_a_consumer_that_meets_the_fence_leaves_the_event_to_the_owner(place: Make, redis: Any) -> None:
