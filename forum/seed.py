@@ -65,9 +65,7 @@ def seed(
     if not password or not 10 <= len(password) <= 200:
         raise SeedError("the seeded accounts need a password of 10 to 200 characters: --password or SEED_PASSWORD")
     if users < seed_plan.STAFF + 1 or topics < 1 or messages < topics:
-        raise SeedError(
-            "too small: at least 3 users, 1 topic and as many messages as topics (--users --topics --messages)"
-        )
+        raise SeedError("too small: --users at least 3, --topics at least 1, --messages at least as many as topics")
     until = until or datetime.now(UTC)
     if until.tzinfo is None:
         until = until.replace(tzinfo=UTC)

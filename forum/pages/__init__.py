@@ -12,8 +12,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from forum import problems
-from forum.pages import accounts, filters, messages, topics, views
-from forum.pages.blueprint import csrf, pages
+from forum.pages import accounts, blueprint, filters, messages, topics, views
 from forum.pages.port import ForumPort
 
 __all__ = ["init_app"]
@@ -39,9 +38,8 @@ def init_app(app: Flask, port: ForumPort, secret_key: str) -> None:
         WTF_CSRF_TIME_LIMIT=None,  # as long as the session: a long post may take an afternoon
     )
     app.extensions["forum.pages"] = port
-    csrf.init_app(app)
     filters.init_app(app)
-    app.register_blueprint(pages)
+    blueprint.init_app(app)
     app.register_error_handler(404, _outside)
     app.register_error_handler(405, _outside)
     app.after_request(_guard)

@@ -12,7 +12,7 @@ from forum.pages.visitor import act, ask, log_in, log_out, own_profile, port, vi
 from forum.schemas import Credentials, ProfileChange, Registration
 
 
-@pages.get("/users/<id:user_id>")
+@pages.get("/users/<page_id:user_id>")
 def profile(user_id: int) -> Response:
     return page("profile.html", user=ask(port().user, user_id))
 

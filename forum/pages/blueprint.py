@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, request
+from flask import Blueprint, Flask, request
 from flask_wtf.csrf import CSRFProtect
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import ValidationError as NoMatch
 
 from forum.pages.visitor import keep_tokens
+from forum.payload import IdConverter
 
 MAX_FORM = 512 * 1024
 """Bytes. A body of 20,000 characters, percent-encoded, is larger than the same body in the API's JSON."""
@@ -15,11 +18,28 @@ pages = Blueprint("pages", __name__, template_folder="templates", static_folder=
 csrf = CSRFProtect()
 
 
-@pages.before_request
-def check() -> None:
-    request.max_content_length = MAX_FORM
-    request.max_form_memory_size = MAX_FORM
-    csrf.protect()
+class PageId(IdConverter):
+    """An id as the API's, but what cannot be one is no page (and gets the page for that, not problem+json)."""
+
+    def to_python(self, value: str) -> int:
+        try:
+            return super().to_python(value)
+        except HTTPException:
+            raise NoMatch from None
 
 
+def init_app(app: Flask) -> None:
+    app.url_map.converters["page_id"] = PageId
+    csrf.init_app(app)
+    # First of all: whoever looks at the body must know how long it may be.
+    app.before_request_funcs.setdefault(None, []).insert(0, allow_long_texts)
+    app.register_blueprint(pages)
+
+
+def allow_long_texts() -> None:
+    if request.blueprint == pages.name:
+        request.max_content_length = request.max_form_memory_size = MAX_FORM
+
+
+pages.before_request(csrf.protect)
 pages.after_request(keep_tokens)

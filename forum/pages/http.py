@@ -41,6 +41,9 @@ ME: TypeAdapter[Me] = TypeAdapter(Me)
 TOKENS: TypeAdapter[Tokens] = TypeAdapter(Tokens)
 NOTHING: TypeAdapter[None] = TypeAdapter(None)
 
+PATIENCE_SECONDS = 3.0
+"""Only what failed within this time is tried again: a visitor is waiting."""
+
 
 class HttpPort:
     """Asks `base_url`. Used by all threads at once.
@@ -66,7 +69,7 @@ class HttpPort:
         session.trust_env = False  # a .netrc must not replace the visitor's token
         self._session = session
         self._timeout = connect_seconds, read_seconds
-        self._tries, self._deadline = tries, read_seconds
+        self._tries = tries
         self._breakers = {
             module: pybreaker.CircuitBreaker(fail_max=8, reset_timeout=2, exclude=[Refused], name=module)
             for module in get_args(Module)
@@ -147,7 +150,7 @@ class HttpPort:
             data = json.dumps(body.model_dump(exclude_unset=True), ensure_ascii=False).encode()
         request = requests.Request(method, self._base + path, headers=headers, params=params, data=data).prepare()
         tries = Retrying(
-            stop=stop_after_attempt(self._tries) | stop_after_delay(self._deadline),
+            stop=stop_after_attempt(self._tries) | stop_after_delay(PATIENCE_SECONDS),
             wait=wait_random_exponential(multiplier=0.05, max=0.5),
             retry=retry_if_exception_type(Away),
             reraise=True,

@@ -12,7 +12,7 @@ from forum.pages.visitor import act, ask, port, visitor
 from forum.schemas import MessageChange, NewMessage
 
 
-@pages.post("/topics/<id:topic_id>/messages")
+@pages.post("/topics/<page_id:topic_id>/messages")
 def post_message(topic_id: int) -> Response:
     form = Form.sent("body", "reply_to", "stays")
     reply_to = request.form.get("reply_to", type=int)
@@ -25,7 +25,7 @@ def post_message(topic_id: int) -> Response:
     return go(topic_url(topic_id, posted.id, where))
 
 
-@pages.get("/topics/<id:topic_id>/messages/<id:message_id>/edit")
+@pages.get("/topics/<page_id:topic_id>/messages/<page_id:message_id>/edit")
 def edit_message(topic_id: int, message_id: int) -> Response:
     if not visitor():
         return to_login()
@@ -33,7 +33,7 @@ def edit_message(topic_id: int, message_id: int) -> Response:
     return page("edit_message.html", topic_id=topic_id, form=Form(body=message.body))
 
 
-@pages.post("/topics/<id:topic_id>/messages/<id:message_id>/edit")
+@pages.post("/topics/<page_id:topic_id>/messages/<page_id:message_id>/edit")
 def change_message(topic_id: int, message_id: int) -> Response:
     form = Form.sent("body")
     try:
@@ -43,7 +43,7 @@ def change_message(topic_id: int, message_id: int) -> Response:
     return go(topic_url(topic_id, message_id, position()))
 
 
-@pages.get("/topics/<id:topic_id>/messages/<id:message_id>/delete")
+@pages.get("/topics/<page_id:topic_id>/messages/<page_id:message_id>/delete")
 def ask_delete_message(topic_id: int, message_id: int) -> Response:
     if not visitor():
         return to_login()
@@ -51,7 +51,7 @@ def ask_delete_message(topic_id: int, message_id: int) -> Response:
     return page("delete.html", what="message", form=Form(), back=back, text=ask(port().message, message_id).body)
 
 
-@pages.post("/topics/<id:topic_id>/messages/<id:message_id>/delete")
+@pages.post("/topics/<page_id:topic_id>/messages/<page_id:message_id>/delete")
 def delete_message(topic_id: int, message_id: int) -> Response:
     form = Form.sent()
     act(port().delete_message, message_id, form.key)

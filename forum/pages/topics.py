@@ -20,7 +20,7 @@ def index() -> Response:
     return page("index.html", 503 if found is None else 200, topics=found, sort=sort, first=at is None)
 
 
-@pages.get("/topics/<id:topic_id>")
+@pages.get("/topics/<page_id:topic_id>")
 def topic(topic_id: int) -> Response:
     """Two parts from two modules; the page stands as long as one of them is there."""
     about = part(port().topic, topic_id, peek=bool(position()))
@@ -58,7 +58,7 @@ def create_topic() -> Response:
     return go(topic_url(created.id))
 
 
-@pages.get("/topics/<id:topic_id>/edit")
+@pages.get("/topics/<page_id:topic_id>/edit")
 def edit_topic(topic_id: int) -> Response:
     if not visitor():
         return to_login()
@@ -66,7 +66,7 @@ def edit_topic(topic_id: int) -> Response:
     return page("edit_topic.html", topic=about, topic_id=topic_id, form=Form(title=about.title))
 
 
-@pages.post("/topics/<id:topic_id>/edit")
+@pages.post("/topics/<page_id:topic_id>/edit")
 def change_topic(topic_id: int) -> Response:
     form = Form.sent("title")
     try:
@@ -76,7 +76,7 @@ def change_topic(topic_id: int) -> Response:
     return go(topic_url(topic_id))
 
 
-@pages.post("/topics/<id:topic_id>/lock")
+@pages.post("/topics/<page_id:topic_id>/lock")
 def lock_topic(topic_id: int) -> Response:
     """Lock or, without `locked`, unlock."""
     form = Form.sent("locked")
@@ -84,7 +84,7 @@ def lock_topic(topic_id: int) -> Response:
     return go(topic_url(topic_id, where=position()))
 
 
-@pages.get("/topics/<id:topic_id>/delete")
+@pages.get("/topics/<page_id:topic_id>/delete")
 def ask_delete_topic(topic_id: int) -> Response:
     if not visitor():
         return to_login()
@@ -92,7 +92,7 @@ def ask_delete_topic(topic_id: int) -> Response:
     return page("delete.html", what="topic", form=Form(), back=topic_url(topic_id), text=about.title)
 
 
-@pages.post("/topics/<id:topic_id>/delete")
+@pages.post("/topics/<page_id:topic_id>/delete")
 def delete_topic(topic_id: int) -> Response:
     form = Form.sent()
     act(port().delete_topic, topic_id, form.key)
