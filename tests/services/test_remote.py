@@ -151,9 +151,9 @@ def test_a_page_costs_the_same_however_long_it_is(
         return len(statements), len(elsewhere.calls)
 
     columns = {"topics": "title, author_id", "messages": "body, topic_id, author_id"}[site]
-    values = {"topics": "'A topic', n %% 50", "messages": "'Hello', 1, n %% 50"}[site]
+    values = {"topics": "'A topic', mod(n, 50)", "messages": "'Hello', 1, mod(n, 50)"}[site]
     with place.engine.begin() as connection:
-        insert = f"INSERT INTO {site} ({columns}) SELECT {values} FROM generate_series(%s, %s) n"
+        insert = f"INSERT INTO {site} ({columns}) SELECT {values} FROM generate_series(%s::int, %s::int) n"
         connection.exec_driver_sql(insert, (1, 1))
     service.get(path)
     assert cost()[0] <= 3
