@@ -91,7 +91,7 @@ def place(cluster: Cluster) -> Iterator[Callable[[str], Place]]:
     """Makes the database of a site; a service's belongs to the service, as after its move."""
     made: list[Place] = []
 
-    def make(site: str, owner: str | None = None) -> Place:
+    def make(site: str, owner: str | None = None, moved: bool = True) -> Place:
         name = f"{site}_{uuid4().hex[:12]}"
         prepare(cluster, name, cluster.password)
         url = cluster.dsn(name, user=APPLICATION)
@@ -99,7 +99,7 @@ def place(cluster: Cluster) -> Iterator[Callable[[str], Place]]:
         upgrade(url, importlib.import_module(f"{package}.migrate").SCRIPTS)
         admin = cluster.dsn(name)
         one = Place(site, url, admin, Database(url, application_name=f"test of {site}").engine, load())
-        if site != "monolith":
+        if site != "monolith" and moved:
             one.give(site, owner or site)
         made.append(one)
         return one
@@ -123,7 +123,9 @@ def redis(redis_server: RedisServer) -> Iterator[Redis]:
 def working(place: Place, redis: Redis) -> Iterator[Worker]:
     """The worker of a site, in this process."""
     handlers: Mapping[str, Mapping[str, Handler]] = {}
-    if place.site != "users":
+    if place.site == "monolith":
+        handlers = importlib.import_module("monolith.handlers").HANDLERS
+    elif place.site != "users":
         handlers = importlib.import_module(f"services.{place.site}.worker").handlers(redis)
     worker = Worker(place.site, engine=place.engine, redis=redis, config=place.config, handlers=handlers)
     thread = threading.Thread(target=worker.run)
