@@ -40,6 +40,7 @@ class Ledger:
 
     def __init__(self, path: Path, run: str) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        _drop_torn_line(path)
         self._run = run
         self._number = 0
         self.acknowledged = 0
@@ -88,6 +89,13 @@ class Ledger:
 
     def close(self) -> None:
         os.close(self._file)
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Of a ledger whose writer was killed in the middle of a line: what that announced was never sent."""
+    whole = path.read_bytes().rfind(b"\n") + 1
+    if whole != path.stat().st_size:
+        os.truncate(path, whole)
 
 
 @dataclass(slots=True)

@@ -1,0 +1,122 @@
+"""`loadtest run | check | report`. Exit 0: every promise kept. 1: one was broken. 2: it could not be tried."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from loadtest.errors import LoadtestError
+from loadtest.plan import Folder, Plan
+
+_out = click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The run's folder.")
+_addresses = click.option(
+    "--addresses", type=click.Path(dir_okay=False, path_type=Path),
+    help='{"public": ["http://...", ...]}; read again whenever it changes.',
+)  # fmt: skip
+_url = click.option("--url", help="One address, instead of --addresses.")
+_allow = click.option(
+    "--allow-host", "allow_hosts", multiple=True, metavar="HOST", help="Load this host, which is not this machine."
+)
+_settle = click.option(
+    "--settle", default=30.0, show_default=True, help="How long counters may take to agree with rows, in seconds."
+)
+
+
+def _plainly(command: Callable[..., None]) -> Callable[..., None]:
+    """What a person can mend is one line and exit 2."""
+
+    @wraps(command)
+    def plain(**options: Any) -> None:
+        try:
+            command(**options)
+        except LoadtestError as error:
+            click.echo(f"loadtest: {error}", err=True)
+            sys.exit(2)
+
+    return plain
+
+
+@click.group()
+def main() -> None:
+    """Load on a forum, a ledger of every write, and a check that no promise was broken."""
+
+
+@main.command("run")
+@_addresses
+@_url
+@click.option("--users", default=20, show_default=True, type=click.IntRange(1, 1000))
+@click.option(
+    "--duration", default=60.0, show_default=True, type=click.FloatRange(1), help="Seconds; or until SIGTERM."
+)
+@click.option("--rate", default=70.0, show_default=True, type=click.FloatRange(1), help="Requests per second at most.")
+@_out
+@click.option("--timeline", type=click.Path(dir_okay=False, path_type=Path), help="Stages and switches (JSON lines).")
+@click.option("--seed-password", envvar="SEED_PASSWORD", help="Some users log in as the seeded account demo.")
+@_allow
+@_settle
+@_plainly
+def run_command(
+    addresses: Path | None, url: str | None, users: int, duration: float, rate: float, out: Path, timeline: Path | None,
+    seed_password: str | None, allow_hosts: tuple[str, ...], settle: float,
+) -> None:  # fmt: skip
+    """Make the load, then check and report."""
+    from loadtest.run import run
+
+    plan = Plan(
+        users=users, duration=duration, rate=rate, url=url, allow_hosts=allow_hosts,
+        addresses=str(addresses.resolve()) if addresses else None,
+        timeline=str(timeline.resolve()) if timeline else None,
+    )  # fmt: skip
+    if addresses and url:
+        raise LoadtestError("--addresses and --url exclude each other")
+    run(Folder(out), plan, seed_password, click.echo)
+    _conclude(Folder(out), None, settle)
+
+
+@main.command("check")
+@_out
+@_addresses
+@_url
+@_allow
+@_settle
+@_plainly
+def check_command(
+    out: Path, addresses: Path | None, url: str | None, allow_hosts: tuple[str, ...], settle: float
+) -> None:
+    """Read back everything that the ledger of an earlier run knows, and report."""
+    from loadtest.addresses import Addresses
+
+    where = Addresses(addresses, url, allow_hosts) if addresses or url else None
+    _conclude(Folder(out), where, settle)
+
+
+@main.command("report")
+@_out
+@_plainly
+def report_command(out: Path) -> None:
+    """Make report.json and report.html again from what was recorded and checked."""
+    from loadtest.check import Result
+
+    _report(Folder(out), Result.load(Folder(out)))
+
+
+def _conclude(folder: Folder, addresses: Any, settle: float) -> NoReturn:
+    from loadtest.check import check
+
+    began = time.monotonic()
+    result = check(folder, addresses, settle, lambda text: click.echo(f"check: {text}"))
+    click.echo(f"check: done in {time.monotonic() - began:.1f} s")
+    _report(folder, result)
+
+
+def _report(folder: Folder, result: Any) -> NoReturn:
+    from loadtest.report import report
+
+    report(folder, result)
+    sys.exit(0 if result.kept else 1)
