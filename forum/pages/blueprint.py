@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Flask, request
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from flask import Blueprint, Flask, request, url_for
 from flask_wtf.csrf import CSRFProtect
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import ValidationError as NoMatch
@@ -13,8 +17,17 @@ from forum.payload import IdConverter
 MAX_FORM = 512 * 1024
 """Bytes. A body of 20,000 characters, percent-encoded, is larger than the same body in the API's JSON."""
 
+ASSET_SECONDS = 3600
+"""How long browsers keep a style sheet. No longer, because during a rollout the old version may answer for the new."""
+
+
+class _Pages(Blueprint):
+    def get_send_file_max_age(self, filename: str | None) -> int:  # noqa: ARG002
+        return ASSET_SECONDS
+
+
 # Not /static: that is every application's own, and would be asked first.
-pages = Blueprint("pages", __name__, template_folder="templates", static_folder="static", static_url_path="/assets")
+pages = _Pages("pages", __name__, template_folder="templates", static_folder="static", static_url_path="/assets")
 csrf = CSRFProtect()
 
 
@@ -34,6 +47,17 @@ def init_app(app: Flask) -> None:
     # First of all: whoever looks at the body must know how long it may be.
     app.before_request_funcs.setdefault(None, []).insert(0, allow_long_texts)
     app.register_blueprint(pages)
+
+
+@cache
+def _fingerprint(filename: str) -> str:
+    return hashlib.sha256((Path(str(pages.static_folder)) / filename).read_bytes()).hexdigest()[:8]
+
+
+@pages.app_template_global()
+def asset(filename: str) -> str:
+    """The address of a static file; another one when the file changes."""
+    return url_for("pages.static", filename=filename, v=_fingerprint(filename))
 
 
 def allow_long_texts() -> None:

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 from flask import request
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from forum.pages.port import Away, PortError, Refused
-from forum.problems import from_validation
 from forum.schemas import Input
 
 In = TypeVar("In", bound=Input)
@@ -41,9 +41,8 @@ class Form:
         try:
             return schema(**values)
         except ValidationError as error:
-            problem = from_validation(error)
-            errors = {str(found["field"]): str(found["message"]) for found in problem.errors or []}
-            raise Refused(None, 422, str(problem.description), errors) from error
+            errors = {str(found["loc"][0]): _said(found) for found in error.errors(include_input=False)}
+            raise Refused(None, 422, "Please look at what you typed.", errors) from error
 
     def refuse(self, error: PortError) -> int:
         """Say what went wrong. Returns the status for the page that shows the form again."""
@@ -56,3 +55,16 @@ class Form:
             self.errors = {name: text for name, text in error.errors.items() if name in self.values}
             self.problem = "Please look at the marked fields." if self.errors else error.detail
         return error.status
+
+
+def _said(found: ErrorDetails) -> str:
+    """What pydantic found, for people."""
+    context = found.get("ctx", {})
+    if "min_length" in context:
+        return "Please fill this in." if context["min_length"] == 1 else f"At least {context['min_length']} characters."
+    if "max_length" in context:
+        return f"At most {context['max_length']} characters."
+    if found["type"] == "string_pattern_mismatch":
+        return "Only letters, digits, _ . and -."
+    text = str(context.get("error", found["msg"]))
+    return f"{text[:1].upper()}{text[1:]}."

@@ -78,17 +78,24 @@ def post_url(topic_id: int) -> str:
     return url_for("pages.post_message", **values)
 
 
+ERRORS = {
+    404: ("Not here", "There is no such page."),
+    405: ("Not here", "That cannot be done at this address."),
+    413: ("Too long", "That is too much text for one form. Go back to find it again."),
+    500: ("Our fault", "Something went wrong here. It has been logged."),
+}
+
+
 def error_page(error: HTTPException) -> Response:
     status = error.code or 500
-    texts = {404: "There is no such page.", 413: "That is too much for one form.", 500: "Something went wrong here."}
-    text = str(error.description) if isinstance(error, CSRFError) else texts.get(status, str(error.description))
-    return page("error.html", status, title=error.name, text=text)
+    title, text = ERRORS.get(status, (error.name, str(error.description)))
+    return page("error.html", status, title=title, text=text)
 
 
 @pages.errorhandler(CSRFError)
-def on_forged_form(error: CSRFError) -> Response:
-    error.description = "This form is no longer good. Please go back, reload the page and send it again."
-    return error_page(error)
+def on_forged_form(_: CSRFError) -> Response:
+    text = "This form is no longer good. Please go back, reload the page and send it again."
+    return page("error.html", 400, title="Once more, please", text=text)
 
 
 pages.register_error_handler(HTTPException, error_page)

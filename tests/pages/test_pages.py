@@ -120,9 +120,11 @@ def test_a_form_that_is_sent_twice_is_done_once(member: Browser) -> None:
 def test_what_is_missing_or_taken_is_said_at_its_field_and_the_rest_is_kept(guest: Browser, site: Site) -> None:
     page = guest.get("/register")
     name = site.forum.moderator[0]
-    page = guest.submit(page, "Register", username=name, email="not an address", password=PASSWORD)
+    page = guest.submit(page, "Register", username=name, email="not an address", password="short")
     assert page.status == 422
-    assert "must be an e-mail address" in page.text
+    assert "Must be an e-mail address." in page.text
+    assert "At least 10 characters." in page.text
+    assert "short" not in page.form("Register").fields.values()
     assert page.form("Register").fields["username"] == name
     page = guest.submit(page, "Register", email=f"{new_name()}@example.org", password=PASSWORD)
     assert page.status == 409
