@@ -6,7 +6,6 @@ there and back again, KEEP=1 to stay up at the end.
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import time
@@ -21,7 +20,7 @@ import click
 
 from local.cli import take_down
 from local.errors import LocalError, run_command
-from local.loadtest import LoadTest, summary, verdict
+from local.loadtest import LIVE, LoadTest
 from local.narration import Narrator, narrator
 from local.stack import Stack
 from local.stages import LAST, STAGES, Stages
@@ -29,7 +28,6 @@ from local.state import CHECKOUT, State, locate
 
 DWELL_SECONDS = 3.0
 """How long the load runs at each stage at least."""
-MEMORY_BOUND = 2 * 2**30
 
 
 @dataclass(frozen=True)
@@ -51,6 +49,7 @@ class Demo:
         self.stack = Stack(state, said.say)
         self.stages = Stages(self.stack)
         self.load = LoadTest(self.stack.layout, sizes.out)
+        self.load.live.unlink(missing_ok=True)
         self.memory = 0
         self._switches_told = 0
 
@@ -129,32 +128,35 @@ def run(state: State, sizes: Sizes) -> int:
     """Run the demo, print its summary, and leave nothing running (unless it is to be kept). Returns the exit code."""
     sizes.out.mkdir(parents=True, exist_ok=True)
     with state.lock():
-        take_down(state, purge=True)
+        take_down(state, purge=True)  # an earlier demo's, kept or killed
     title = f"{sizes.messages:,} messages, {sizes.users} users at work"
-    kept = False
+    code = 1
     demo: Demo | None = None
     began = time.monotonic()
     with state.lock():
         try:
-            with interruptible_once(), narrator(title, sizes.out / "live.json") as said:
+            with interruptible_once(), narrator(title, sizes.out / LIVE) as said:
                 demo = Demo(state, sizes, said)
                 code = demo.run()
-                kept = sizes.keep
         finally:
             if demo is not None:
                 demo.load.kill()
-            if not kept:
-                take_down(state, purge=False)
-    summary(demo.load, time.monotonic() - began, demo.memory)
-    if kept:
-        public = state.read("addresses.json")["public"][0]
-        password = demo.stack.layout.secret("seed")
-        where = f"STRANGLER_STATE={state.root} {os.path.relpath(sys.executable)[:-6]}strangler-local"
-        print(
-            f"Open {public} and log in as demo or moderator, password {password}.\nStop it with: {where} down --purge"
-        )
-    print(verdict(demo.load))
+            if not (sizes.keep and code == 0):
+                take_down(state, purge=code == 0)
+    seconds, memory = time.monotonic() - began, demo.memory / 2**20
+    print(f"\n{seconds:.0f} s in all; the stack took up to {memory:,.0f} MB of memory (PSS).")
+    if sizes.keep and code == 0:
+        _tell_how_to_go_on(demo)
+    demo.load.report()
     return code
+
+
+def _tell_how_to_go_on(demo: Demo) -> None:
+    state, layout = demo.stack.state, demo.stack.layout
+    command = f"STRANGLER_STATE={state.link or state.root} {Path(sys.executable).with_name('strangler-local')}"
+    address = state.read("addresses.json")["public"][0]
+    print(f"Open {address} and log in as demo or moderator, password {layout.secret('seed')}")
+    print(f"Stop it with: {command} down --purge")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -8,10 +8,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
-from rich.table import Table
 
 from local import probe
 from local.errors import LocalError
@@ -20,7 +16,7 @@ from local.state import CHECKOUT, MARKER
 
 FIRST_REQUEST_SECONDS = 30.0
 REPORT_SECONDS = 120.0
-PROMISES = ("requests", "failed", "lost", "doubled", "stale")
+LIVE = "live.json"
 
 
 class LoadTest:
@@ -29,11 +25,13 @@ class LoadTest:
     def __init__(self, layout: Layout, out: Path) -> None:
         self.out = out
         self._layout = layout
+        self._command = [str(Path(sys.executable).with_name("loadtest"))]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
-    def report(self) -> Path:
-        return self.out / "report.json"
+    def live(self) -> Path:
+        """Its figures so far, written anew every second."""
+        return self.out / LIVE
 
     @property
     def log(self) -> Path:
@@ -42,13 +40,11 @@ class LoadTest:
     def start(self, users: int) -> None:
         """Start it, and wait for its first requests. Raises LocalError when there are none."""
         state = self._layout.state
-        live = self.out / "live.json"
-        live.unlink(missing_ok=True)
         environment = os.environ | self._layout.environment() | {MARKER: str(state.root)}
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603
                 [
-                    sys.executable, "-m", "loadtest.cli", "run", "--addresses", str(state.addresses),
+                    *self._command, "run", "--addresses", str(state.addresses),
                     "--users", str(users), "--duration", "86400", "--out", str(self.out),
                     "--timeline", str(state.timeline), "--seed-password", environment["SEED_PASSWORD"],
                 ],
@@ -58,7 +54,7 @@ class LoadTest:
 
         def working() -> bool:
             self.require_alive()
-            return live.exists() and json.loads(live.read_text()).get("requests", 0) > 0
+            return self.live.exists() and json.loads(self.live.read_text()).get("requests", 0) > 0
 
         if not probe.wait_for(working, FIRST_REQUEST_SECONDS, pause=0.2):
             raise LocalError(f"the load test makes no requests; see {self.log}", 1)
@@ -85,36 +81,7 @@ class LoadTest:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
-    def figures(self) -> dict[str, Any]:
-        """report.json. Raises LocalError when there is none."""
-        try:
-            found: dict[str, Any] = json.loads(self.report.read_text())
-        except (OSError, ValueError):
-            raise LocalError(f"the load test left no report; see {self.log}", 1) from None
-        return found
-
-
-def summary(load: LoadTest, seconds: float, memory: int) -> None:
-    """What a person at the back row wants to know."""
-    console = Console(highlight=False)
-    table = Table(title="Switches", title_justify="left", title_style="bold")
-    for name in ("module", "direction", "writes paused", "longest write around it"):
-        table.add_column(name, justify="left" if name in ("module", "direction") else "right")
-    for one in load.figures()["switches"]:
-        longest = one.get("longest_write_ms")
-        table.add_row(
-            one["module"],
-            one["direction"],
-            f"{one['pause_ms']:.0f} ms",
-            "-" if longest is None else f"{longest:.0f} ms",
-        )
-    console.print()
-    console.print(table)
-    console.print(f"{seconds:.0f} s in all; the stack took up to {memory / 2**20:,.0f} MB of memory (PSS)")
-    console.print(f"report: {load.out / 'report.html'}", soft_wrap=True)
-
-
-def verdict(load: LoadTest) -> str:
-    """The last line: what was promised and what came of it."""
-    figures = load.figures()
-    return "promises: " + ", ".join(f"{name} {figures[name]}" for name in PROMISES)
+    def report(self) -> None:
+        """Print its report; the last line is the promises and what came of them."""
+        sys.stdout.flush()
+        subprocess.run([*self._command, "report", "--out", str(self.out)], cwd=CHECKOUT, check=False)  # noqa: S603

@@ -124,7 +124,7 @@ class Cluster:
         secret.write_text(self.password)
         self.own(secret)
         self._run(
-            [programs() / "initdb", "--pgdata", self.data, "--username=postgres", f"--pwfile={secret}",
+            ["nice", programs() / "initdb", "--pgdata", self.data, "--username=postgres", f"--pwfile={secret}",
              "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"],
         )  # fmt: skip
         secret.unlink()

@@ -36,28 +36,33 @@ class Stack:
 
     # --- up ---------------------------------------------------------------------------------------------------------
 
-    def open(self) -> None:
-        """Have the supervisor running and the configuration written; what a killed stack left behind is ended first."""
+    def open(self) -> bool:
+        """Have the supervisor running and the configuration written; what a killed stack left behind is ended first.
+
+        Returns whether the supervisor had to be started.
+        """
         if self.supervisor.answers():
             self._write()
             self.supervisor.apply(self.layout.programs())
-            return
+            return False
         if ended := orphans.end(self.state):
             self.say(f"ended {ended} processes of a stack that was killed")
         for moved in self.layout.check_ports():
             self.say(moved)
         self._write()
         self.supervisor.start(self.layout.programs())
+        return True
 
     def _write(self) -> None:
         self.layout.write_redis()
         self.layout.write_gateway()
         write_environment(self.layout)
 
-    def start(self, names: Iterable[str]) -> None:
+    def start(self, names: Iterable[str], gently: bool = False) -> None:
         """Start programs and wait until each answers: stores, then migrations, then what uses them.
 
-        Those that run already are left alone.
+        gently: one after another, so that those who serve meanwhile keep their share of the machine. Programs that run
+        already are left alone.
         """
         wanted = set(names)
         stores = wanted & STORES
@@ -68,7 +73,9 @@ class Stack:
         ]
         with ThreadPoolExecutor() as pool:
             list(pool.map(self.migrate, apps))
-        self._start_together(wanted - stores)
+        rest = wanted - stores
+        for batch in [{name} for name in sorted(rest)] if gently else [rest]:
+            self._start_together(batch)
 
     def _start_together(self, names: set[str]) -> None:
         fresh = names - self.supervisor.running()
@@ -95,7 +102,7 @@ class Stack:
     def module(self, site: str, name: str, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a site's `python -m PACKAGE.NAME WORDS` with its environment."""
         return subprocess.run(  # noqa: S603
-            [sys.executable, "-m", f"{package(site)}.{name}", *words], env=self.environment(site), cwd=CHECKOUT,
+            ["nice", sys.executable, "-m", f"{package(site)}.{name}", *words], env=self.environment(site), cwd=CHECKOUT,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
             start_new_session=True,
         )  # fmt: skip

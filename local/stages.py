@@ -74,11 +74,18 @@ class Stages:
     def up(self) -> None:
         """Bring up what the recorded stage needs; after an interrupted step, what both of its ends need."""
         at = {self.stage, *(self._progress.step or ())}
-        self._stack.open()
+        fresh = self._stack.open()
+        if fresh:
+            self._happened(self.stage, "forward", "begin")
         self._stack.start(self._needed(at))
         if max(at) > 0:
             self._route(self.stage)
         self._publish_addresses()
+        if fresh:
+            self._happened(self.stage, "forward", "done")
+
+    def _happened(self, stage: int, direction: str, state: str) -> None:
+        self._stack.state.happened("stage", stage=STAGES[stage], direction=direction, state=state)
 
     def _needed(self, stages: set[int]) -> set[str]:
         clusters = {"monolith", *self._progress.clusters}
@@ -108,10 +115,9 @@ class Stages:
             self._step(here, here + 1 if target > here else here - 1)
 
     def _step(self, here: int, there: int) -> None:
-        happened = self._stack.state.happened
         direction = "forward" if there > here else "back"
         self._note(step=(here, there))
-        happened("stage", stage=STAGES[there], direction=direction, state="begin")
+        self._happened(there, direction, "begin")
         self._stack.say(f"stage {STAGES[there]} ({direction})")
         upper = max(here, there)
         if upper == 1:
@@ -122,7 +128,7 @@ class Stages:
             module = MODULES[upper - 2]
             self._module_out(module, there) if there > here else self._module_back(module, there)
         self._note(stage=there, step=None)
-        happened("stage", stage=STAGES[there], direction=direction, state="done")
+        self._happened(there, direction, "done")
 
     def compare(self) -> None:
         """Compare both sites of every module on the move. Raises LocalError when they differ."""
@@ -158,7 +164,7 @@ class Stages:
     def _module_out(self, module: str, there: int) -> None:
         self._note(clusters=tuple(sorted({module, *self._progress.clusters})))
         self._stack.say(f"{module}: starting the service and its database")
-        self._stack.start({cluster_name(module), *instance_names(self._layout, module)})
+        self._stack.start({cluster_name(module), *instance_names(self._layout, module)}, gently=True)
         self._wait_through_gateway(f"gateway-{module}")
         self._stack.say(f"{module}: copying, then following the monolith's database")
         self._stack.kit.move(module, "create")
@@ -167,7 +173,7 @@ class Stages:
         self._route(there)
 
     def _module_back(self, module: str, there: int) -> None:
-        self._stack.start({cluster_name(module), *instance_names(self._layout, module)})
+        self._stack.start({cluster_name(module), *instance_names(self._layout, module)}, gently=True)
         if self._stack.kit.move(module, "status")["state"] == "switched":
             self._diff(module)
             self._hand_over(module, "reverse")
@@ -191,13 +197,13 @@ class Stages:
 
     def _monolith_out(self) -> None:
         self._stack.say("starting services/web for the pages")
-        self._stack.start(instance_names(self._layout, "web"))
+        self._stack.start(instance_names(self._layout, "web"), gently=True)
         self._route(LAST)
         self._retire("monolith")
 
     def _monolith_in(self) -> None:
         self._stack.say("starting the monolith again")
-        self._stack.start(instance_names(self._layout, "monolith"))
+        self._stack.start(instance_names(self._layout, "monolith"), gently=True)
         self._wait_through_gateway("gateway-monolith")
         self._route(LAST - 1)
         self._retire("web")
