@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -19,6 +19,9 @@ PANELS = {"rate": 300, "latency": 200, "failed": 84}
 GAP = 58
 # From the first to the last to be cut out of the monolith; anything else comes after.
 ORDER = ("monolith", "users", "topics", "messages", "web")
+_LATENCY_TITLE = (
+    'latency in ms: <tspan class="word95">95 of 100 are faster</tspan>, <tspan class="word50">half are faster</tspan>'
+)
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def _lanes(switches: Sequence[Switch], began: float, ended: float) -> list[int]:
     lanes = []
     for switch in switches:
         x = (switch.t - began) / (ended - began) * (WIDTH - LEFT - RIGHT)
-        wide = 13 * (len(_flag(switch)) + 1)
+        wide = _flag_width(switch)
         start = min(x, WIDTH - LEFT - RIGHT - wide)
         lane = next((n for n, until in enumerate(free) if until <= start), len(free))
         free[lane : lane + 1] = [start + wide + 8]
@@ -104,6 +107,11 @@ def _lanes(switches: Sequence[Switch], began: float, ended: float) -> list[int]:
 
 def _flag(switch: Switch) -> str:
     return f"{switch.title} · {switch.pause_ms:.0f} ms"
+
+
+def _flag_width(switch: Switch) -> float:
+    """Room for the label in the widest of the fonts that the page may get."""
+    return 13.4 * len(_flag(switch)) + 24
 
 
 def _stage_bands(frame: Frame, stages: Sequence[Stage]) -> list[str]:
@@ -121,27 +129,29 @@ def _stage_bands(frame: Frame, stages: Sequence[Stage]) -> list[str]:
                 f'width="{frame.x(stage.done) - left:.1f}">'
                 f"<title>{title}: moving for {stage.done - stage.began:.1f} s</title></rect>"
             )
-        room = int((right - left - 16) / 12.5)
-        for text in (stage.title, stage.name, stage.name.partition("-")[0]):
+        room = int((right - left - 12) / 14.5)
+        arrow = "← " if stage.direction == "back" else ""
+        for text in (stage.title, arrow + stage.name, arrow + stage.name.partition("-")[0]):
             if len(text) <= room:
                 parts.append(f'<text class="stage" x="{left + 10:.1f}" y="38">{escape(text)}</text>')
                 break
     return parts
 
 
-def _panel(frame: Frame, panel: str, title: str, highest: float, tick: Callable[[float], str]) -> list[str]:
-    parts = [f'<text class="heading" x="{LEFT}" y="{frame.top(panel) - 14:.1f}">{escape(title)}</text>']
+def _panel(frame: Frame, panel: str, title: str, highest: float | None) -> list[str]:
+    """Its heading and its scale; without a scale where `highest` is None."""
+    parts = [f'<text class="heading" x="{LEFT}" y="{frame.top(panel) - 14:.1f}">{title}</text>']
     for share in (0.0, 0.5, 1.0):
         y = frame.bottom(panel) - share * PANELS[panel]
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        if share or panel != "failed":
-            parts.append(f'<text class="tick" x="{LEFT - 12}" y="{y + 7:.1f}">{tick(highest * share)}</text>')
+        if highest is not None:
+            parts.append(f'<text class="tick" x="{LEFT - 12}" y="{y + 7:.1f}">{_number(highest * share)}</text>')
     return parts
 
 
 def _rate(frame: Frame, buckets: Sequence[Bucket], width: float) -> list[str]:
     highest = nice_ceiling(max(bucket.requests for bucket in buckets) / width)
-    parts = _panel(frame, "rate", "requests per second, by who answered", highest, _number)
+    parts = _panel(frame, "rate", "requests per second, by who answered", highest)
     base, scale = frame.bottom("rate"), PANELS["rate"] / highest / width
     below = [0.0] * len(buckets)
     for site in site_order(buckets):
@@ -160,7 +170,7 @@ def _latency(frame: Frame, buckets: Sequence[Bucket]) -> list[str]:
     """p95 and p50. One slow second must not flatten the rest: the axis ends near the 98th percentile of the p95s."""
     values = sorted(bucket.p95 for bucket in buckets if bucket.p95 is not None)
     highest = nice_ceiling(values[int(len(values) * 0.98)] * 1.25 if values else 1.0)
-    parts = _panel(frame, "latency", "latency in ms: p95, and p50 below it", highest, _number)
+    parts = _panel(frame, "latency", _LATENCY_TITLE, highest)
     base, scale = frame.bottom("latency"), PANELS["latency"] / highest
     for name in ("p50", "p95"):
         runs: list[list[str]] = [[]]
@@ -182,9 +192,11 @@ def _latency(frame: Frame, buckets: Sequence[Bucket]) -> list[str]:
 
 def _failed(frame: Frame, buckets: Sequence[Bucket]) -> list[str]:
     most = max(bucket.failed for bucket in buckets)
-    title = "failed requests" if most else "failed requests: none"
-    parts = _panel(frame, "failed", title, nice_ceiling(max(4, most)), _number)
-    scale = PANELS["failed"] / nice_ceiling(max(4, most))
+    if not most:
+        return _panel(frame, "failed", "failed requests: none", None)
+    highest = nice_ceiling(max(4, most))
+    parts = _panel(frame, "failed", "failed requests", highest)
+    scale = PANELS["failed"] / highest
     wide = max(4.0, frame.middle(1) - frame.middle(0) - 1)
     for n, bucket in enumerate(buckets):
         if bucket.failed:
@@ -200,7 +212,7 @@ def _switch_marks(frame: Frame, switches: Sequence[Switch], lanes: Sequence[int]
     parts = []
     for switch, lane in zip(switches, lanes, strict=True):
         x, y, text = frame.x(switch.t), TOP + lane * FLAGS + 2, _flag(switch)
-        wide = 12.2 * len(text) + 20
+        wide = _flag_width(switch)
         left = min(x, WIDTH - RIGHT - wide)
         parts.append(
             f'<g class="switch"><line x1="{x:.1f}" x2="{x:.1f}" y1="{y:.1f}" y2="{frame.bottom("failed"):.1f}"/>'

@@ -57,6 +57,7 @@ class Result:
     findings: list[Finding] = field(default_factory=list)
     violations: list[dict[str, Any]] = field(default_factory=list)
     load_errors: list[str] = field(default_factory=list)
+    failures: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def kept(self) -> bool:
@@ -119,6 +120,7 @@ def _figures(folder: Folder, history: History, findings: list[Finding]) -> Resul
     result.doubled, result.counters_off = count["doubled"], count["counters_off"]
     result.stale = sum(violation.what == "stale" for violation in history.violations)
     result.findings = findings[:KEPT]
+    result.failures = history.failures
     result.violations = [{"what": v.what} | v.details for v in history.violations[:KEPT]]
     return result
 

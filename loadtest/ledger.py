@@ -23,6 +23,9 @@ Kind = Literal["user", "topic", "message"]
 Action = Literal["create", "edit", "delete"]
 Fate = Literal["begun", "acknowledged", "refused", "unknown"]
 
+# The samples count them all; of the first so many the report can say why.
+KEPT_FAILURES = 200
+
 _MARK = re.compile(r"\[w:([0-9a-z-]+)\]")
 
 
@@ -68,6 +71,10 @@ class Ledger:
     def doubt(self, write: str, why: str) -> None:
         """One try whose outcome nobody knows. The same write is tried again under the same id."""
         self._line("unknown", w=write, why=why)
+
+    def fail(self, operation: str, status: int, why: str, served_by: str | None, address: str) -> None:
+        """A request that failed, for whoever asks why."""
+        self._line("failed", operation=operation, status=status, why=why, served_by=served_by, address=address)
 
     def violate(self, what: Literal["stale", "wrong"], **details: Any) -> None:
         """A promise broken before our eyes."""
@@ -132,6 +139,7 @@ class History:
     violations: list[Violation] = field(default_factory=list)
     sites: dict[int, str] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
+    failures: list[dict[str, Any]] = field(default_factory=list)  # the first KEPT_FAILURES
 
 
 def read_ledger(path: Path) -> History:
@@ -171,6 +179,9 @@ def _tell(history: History, line: dict[str, Any]) -> None:
             write.fate = "unknown"
     elif event in ("stale", "wrong"):
         history.violations.append(Violation(event, {k: v for k, v in line.items() if k != "e"}))
+    elif event == "failed":
+        if len(history.failures) < KEPT_FAILURES:
+            history.failures.append({k: v for k, v in line.items() if k != "e"})
     elif event == "site":
         history.sites[line["n"]] = line["name"]
     elif event == "error":

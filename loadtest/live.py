@@ -38,6 +38,9 @@ class Live:
             self._longest_gap = max(self._longest_gap, now - self._last_success)
             self._last_success = now
 
+    def fail(self, sample: Sample, why: str, served_by: str | None, address: str) -> None:
+        self._ledger.fail(sample.operation, sample.status, why, served_by, address)
+
     def site(self, served_by: str | None) -> int | None:
         """The number of the site in `X-Served-By: <site>/<version>@<instance>`."""
         if not served_by:

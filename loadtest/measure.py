@@ -75,9 +75,10 @@ def measure(
     second around it, so that a write which waited out the pause is among them.
     """
     began, ended = stages[0].began, stages[-1].ended
-    width = max(1.0, (ended - began) / POINTS)
+    points = max(1, min(POINTS, round(ended - began)))
+    width = (ended - began) / points
     by_stage, by_switch = [Tally() for _ in stages], [Tally() for _ in switches]
-    buckets = [Tally() for _ in range(int((ended - began) / width) + 1)]
+    buckets = [Tally() for _ in range(points)]
     total = Tally()
     last_success: float | None = None
     for sample in samples:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -37,6 +38,7 @@ def report(folder: Folder, result: Result, console: Console | None = None) -> No
     folder.report.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     folder.page.write_text(render(story, facts))
     console = console or Console(highlight=False, soft_wrap=True)
+    console.width = max(console.width, 112)
     console.print(_stage_table(facts))
     if facts["switches"]:
         console.print(_switch_table(facts))
@@ -108,6 +110,7 @@ def as_json(story: Story) -> dict[str, Any]:
             for f in result.findings
         ],
         "violations": result.violations,
+        "failures": result.failures,
         "load_errors": result.load_errors,
     }
 
@@ -137,6 +140,10 @@ def trouble(result: Result) -> list[str]:
         f"({v['operation']}, answered by {v.get('served_by')})"
         for v in result.violations[:10]
     ]
+    lines += [
+        f"failed: {f['operation']}: {f['why']} (answered by {f.get('served_by')}, {f['address']})"
+        for f in result.failures[:10]
+    ]
     lines += [f"the load itself: {error}" for error in result.load_errors[:5]]
     if result.counters_off:
         lines.append(f"counters off: {result.counters_off}")
@@ -148,7 +155,7 @@ def trouble(result: Result) -> list[str]:
 
 
 def _stage_table(facts: dict[str, Any]) -> Table:
-    table = Table(title="Stages (times in ms)", title_justify="left")
+    table = Table(title="Stages (times in ms)", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("stage", no_wrap=True)
     for name in ("seconds", "requests", "failed", "p50", "p95", "p99", "longest gap", "longest write"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -164,7 +171,7 @@ def _stage_table(facts: dict[str, Any]) -> Table:
 
 
 def _switch_table(facts: dict[str, Any]) -> Table:
-    table = Table(title="Switches (and the second around each)", title_justify="left")
+    table = Table(title="Switches (and the second around each)", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("module", no_wrap=True)
     for name in ("pause", "longest write", "requests", "failed"):
         table.add_column(name, justify="right", no_wrap=True)

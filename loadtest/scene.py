@@ -14,6 +14,7 @@ from loadtest.freshness import Memory
 from loadtest.invent import dice
 from loadtest.ledger import Ledger, marks
 from loadtest.live import Live
+from loadtest.pace import Pace
 
 # Topics from before the load that users post to. Few and not long, for the check reads all of each.
 OLD_TOPICS, OLD_TOPIC_MESSAGES = 30, 1000
@@ -25,7 +26,7 @@ class Scene:
     ledger: Ledger
     memory: Memory
     live: Live
-    gap: float  # seconds between two requests of one user, so that all together keep the rate
+    pace: Pace
     seed_password: str | None = None
     over: Event = field(default_factory=Event)
     topics: deque[int] = field(default_factory=lambda: deque(maxlen=300))

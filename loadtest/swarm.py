@@ -20,6 +20,7 @@ from loadtest.errors import LoadtestError
 from loadtest.freshness import Memory
 from loadtest.ledger import Ledger
 from loadtest.live import Live
+from loadtest.pace import Pace
 from loadtest.plan import Folder, Plan
 from loadtest.samples import SampleFile
 from loadtest.scene import Scene
@@ -41,8 +42,8 @@ class Swarm:
         self.samples = SampleFile(folder.samples)
         self.live = Live(self.samples, self.ledger)
         self.addresses = plan.where()
-        gap = plan.users / plan.rate
-        self.scene = Scene(self.addresses, self.ledger, Memory(self.ledger), self.live, gap, seed_password)
+        memory = Memory(self.ledger)
+        self.scene = Scene(self.addresses, self.ledger, memory, self.live, Pace(plan.rate), seed_password)
         self.over = self.scene.over
         self.trouble: LoadtestError | None = None
 

@@ -6,7 +6,6 @@ a hundred reads.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -38,24 +37,17 @@ class Person(FastHttpUser):  # type: ignore[misc,unused-ignore]
         )
         self.client_pool = pool
         super().__init__(environment)
-        self.wire = Wire(self.client, pool, self.scene.addresses, self.scene.live)
+        self.wire = Wire(self.client, pool, self.scene.addresses, self.scene.live, self.scene.pace)
         self.me = Visitor(self.scene, self.wire)
-        self._paid = 0
-        self._due = time.monotonic()
 
     def wait_time(self) -> float:
-        """Long enough that all users together keep the rate; what the last task cost is paid for now.
-
-        A user who was held up does not hurry afterwards: a stall must not end in a stampede of our making.
+        """None: the pace is kept per request, for all together. But this is where a user leaves when the load is over:
+        between two tasks, so that no write is cut off half-way.
         """
-        requests, self._paid = self.wire.sent - self._paid, self.wire.sent
-        now = time.monotonic()
-        self._due = max(self._due, now - self.scene.gap) + requests * self.scene.gap * dice.uniform(0.5, 1.5)
-        self._rest(max(0.0, self._due - now))
+        self._rest(0.0)
         return 0.0
 
     def _rest(self, seconds: float) -> None:
-        """Sleep, but leave when the load is over: here, between two tasks, so that no write is cut off half-way."""
         if self.scene.over.wait(seconds):
             raise StopUser
 
@@ -118,32 +110,33 @@ class Person(FastHttpUser):  # type: ignore[misc,unused-ignore]
 
     def _read_back(self, topic: int, message: int) -> None:
         if topic not in self.scene.old_topics and dice.random() < 0.4:
-            self.me.list_messages(topic, pages=2, limit=100)
+            self.me.list_messages(topic, pages=2, limit=100, at_once=True)
         else:
-            self.me.look("message", message)
+            self.me.look("message", message, at_once=True)
 
     @task(25)
     def open_topic(self) -> None:
         self._enter()
         if topic := self.me.create_topic():
-            self.me.look("topic", topic)
+            if dice.random() < 0.5:
+                self.me.list_topics("newest", at_once=True)
+            self.me.look("topic", topic, at_once=True)
             if message := self.me.post(topic):
                 self._read_back(topic, message)
-            self.me.list_topics("newest")
 
     @task(30)
     def edit_message(self) -> None:
         self._enter()
         if mine := self._mine():
             self.me.edit_message(*mine)
-            self.me.look("message", mine[1])
+            self.me.look("message", mine[1], at_once=True)
 
     @task(15)
     def delete_message(self) -> None:
         self._enter()
         if mine := self._mine():
             self.me.delete_message(*mine)
-            self.me.look("message", mine[1])
+            self.me.look("message", mine[1], at_once=True)
 
     def _mine(self) -> tuple[int, int] | None:
         alive = [pair for pair in self.me.messages if self.scene.memory.alive("message", pair[1])]
@@ -155,7 +148,7 @@ class Person(FastHttpUser):  # type: ignore[misc,unused-ignore]
         if mine := [topic for topic in self.me.topics if self.scene.memory.alive("topic", topic)]:
             topic = dice.choice(mine)
             self.me.edit_topic(topic)
-            self.me.look("topic", topic)
+            self.me.look("topic", topic, at_once=True)
 
     @task(5)
     def delete_topic(self) -> None:
@@ -163,7 +156,7 @@ class Person(FastHttpUser):  # type: ignore[misc,unused-ignore]
         if mine := [topic for topic in self.me.topics if self.scene.memory.alive("topic", topic)]:
             topic = dice.choice(mine)
             self.me.delete_topic(topic)
-            self.me.look("topic", topic)
+            self.me.look("topic", topic, at_once=True)
 
     @task(10)
     def trespass(self) -> None:
@@ -175,7 +168,7 @@ class Person(FastHttpUser):  # type: ignore[misc,unused-ignore]
     def renew(self) -> None:
         self._enter()
         if self.me.refresh():
-            self.me.look_at_myself()
+            self.me.look_at_myself(at_once=True)
 
 
 class Member(Person):
@@ -186,7 +179,7 @@ class Member(Person):
         self._enter()
         if self.me.account:
             self.me.edit_profile()
-            self.me.look("user", self.me.account.id)
+            self.me.look("user", self.me.account.id, at_once=True)
 
     @task(2)
     def log_in_again(self) -> None:
@@ -202,7 +195,7 @@ class Member(Person):
         self._enter()
         if account := self.me.account:
             self.me.delete_account()
-            self.me.look("user", account.id)
+            self.me.look("user", account.id, at_once=True)
         self._enter()
 
     @task(1)

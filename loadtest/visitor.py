@@ -283,7 +283,7 @@ class Visitor:
             expect=lambda: (403,) if self.scene.memory.alive("message", message) else (403, 404),
             resource=message, topic=topic, trespass=True,
         )  # fmt: skip
-        self.look("message", message)
+        self.look("message", message, at_once=True)
 
     def post_where_nothing_is(self) -> None:
         """Post to a topic that was deleted."""
@@ -321,25 +321,28 @@ class Visitor:
 
     # --- reads ---
 
-    def look(self, kind: Kind, id: int) -> dict[str, Any] | None:
-        """Read one resource. Where the load knows what it must be, `not there` is for the memory to judge."""
+    def look(self, kind: Kind, id: int, at_once: bool = False) -> dict[str, Any] | None:
+        """Read one resource; `at_once` when it was just written.
+
+        Where the load knows what it must be, `not there` is for the memory to judge.
+        """
         memory = self.scene.memory
         expect = (200, 404) if memory.known(kind, id) else (200,)
-        answer = self.wire.ask(f"GET /api/{kind}s/{{id}}", f"/api/{kind}s/{id}", expect=expect)
+        answer = self.wire.ask(f"GET /api/{kind}s/{{id}}", f"/api/{kind}s/{id}", expect=expect, at_once=at_once)
         if answer.failed:
             return None
         item: dict[str, Any] | None = answer.body if answer.status == 200 else None
         memory.saw(kind, id, item, answer.sight)
         return item
 
-    def look_at_myself(self) -> None:
+    def look_at_myself(self, at_once: bool = False) -> None:
         assert self.account is not None
-        answer = self.wire.ask("GET /api/users/me", "/api/users/me")
+        answer = self.wire.ask("GET /api/users/me", "/api/users/me", at_once=at_once)
         if not answer.failed:
             self.scene.memory.saw("user", self.account.id, answer.body, answer.sight)
 
-    def list_topics(self, sort: str = "activity") -> list[dict[str, Any]]:
-        answer = self.wire.ask("GET /api/topics", f"/api/topics?sort={sort}&limit=20")
+    def list_topics(self, sort: str = "activity", at_once: bool = False) -> list[dict[str, Any]]:
+        answer = self.wire.ask("GET /api/topics", f"/api/topics?sort={sort}&limit=20", at_once=at_once)
         if answer.failed:
             return []
         items: list[dict[str, Any]] = answer.body["items"]
@@ -353,14 +356,14 @@ class Visitor:
             self.scene.noticed(items)
         return items
 
-    def list_messages(self, topic: int, pages: int = 1, limit: int = 20) -> list[dict[str, Any]]:
+    def list_messages(self, topic: int, pages: int = 1, limit: int = 20, at_once: bool = False) -> list[dict[str, Any]]:
         """The first pages of a topic; all that were read."""
         seen: list[dict[str, Any]] = []
         cursor = ""
         for _ in range(pages):
             known = self.scene.memory.known("topic", topic)
             path = f"/api/messages?topic_id={topic}&limit={limit}{cursor}"
-            answer = self.wire.ask("GET /api/messages", path, expect=(200, 404) if known else (200,))
+            answer = self.wire.ask("GET /api/messages", path, expect=(200, 404) if known else (200,), at_once=at_once)
             if answer.failed:
                 break
             if answer.status == 404:

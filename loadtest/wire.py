@@ -16,6 +16,7 @@ from locust.contrib.fasthttp import FastHttpSession
 from loadtest.addresses import Addresses
 from loadtest.freshness import Sight
 from loadtest.live import Live
+from loadtest.pace import Pace
 from loadtest.samples import Sample
 
 Expected = Collection[int] | Callable[[], Collection[int]]
@@ -61,13 +62,13 @@ class Answer:
 class Wire:
     """The way out of one user."""
 
-    def __init__(self, session: FastHttpSession, pool: PlainPool, addresses: Addresses, live: Live) -> None:
+    def __init__(self, session: FastHttpSession, pool: PlainPool, addresses: Addresses, live: Live, pace: Pace) -> None:
         self._session = session
         self._pool = pool
         self._addresses = addresses
         self._generation = addresses.generation
         self._live = live
-        self.sent = 0
+        self._pace = pace
         self.user: int | None = None
         self.token: str | None = None
 
@@ -77,11 +78,13 @@ class Wire:
     def ask(
         self, operation: str, path: str, *, expect: Expected = (200,), send: dict[str, Any] | None = None,
         key: str | None = None, waiting_since: float | None = None, anonymous: bool = False,
+        at_once: bool = False,
     ) -> Answer:  # fmt: skip
         """`operation` names the sample ("GET /api/topics/{id}"); any status outside `expect` is a failed request
         (asked after the answer where it is a function: what is right may have changed on the way).
 
-        `waiting_since` (time.time()) is when the first try of the same write began.
+        `waiting_since` (time.time()) is when the first try of the same write began. `at_once`: right
+        after what was asked before, not when it is this user's turn.
         """
         if self._generation != self._addresses.generation:
             self._generation = self._addresses.generation
@@ -97,7 +100,7 @@ class Wire:
         if self.token and not anonymous:
             headers["Authorization"] = f"Bearer {self.token}"
 
-        self.sent += 1
+        self._pace.wait(at_once)
         sent, began = time.monotonic(), time.time()
         with self._session.request(
             operation.partition(" ")[0], address + path, name=operation, data=data, headers=headers, catch_response=True
@@ -118,8 +121,11 @@ class Wire:
             retry_after = _seconds(response.headers.get("Retry-After") if response.headers else None)
 
         waited = max(latency, began + latency - waiting_since) if waiting_since else latency
-        self._live.add(Sample(began, latency, waited, status, operation, failed, self._live.site(served_by)))
+        sample = Sample(began, latency, waited, status, operation, failed, self._live.site(served_by))
+        self._live.add(sample)
         why = (error or f"{status} {_detail(body)}") if failed else None
+        if why is not None:
+            self._live.fail(sample, why, served_by, address)
         return Answer(status, body, why, replayed, retry_after, failed,
                       Sight(sent, operation, served_by, address, self.user))  # fmt: skip
 
