@@ -124,8 +124,9 @@ class Cluster:
         secret.write_text(self.password)
         self.own(secret)
         self._run(
-            ["nice", programs() / "initdb", "--pgdata", self.data, "--username=postgres", f"--pwfile={secret}",
+            [programs() / "initdb", "--pgdata", self.data, "--username=postgres", f"--pwfile={secret}",
              "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"],
+            gently=True,
         )  # fmt: skip
         secret.unlink()
         with (self.data / "postgresql.conf").open("a") as conf:
@@ -154,9 +155,9 @@ class Cluster:
             entry = pwd.getpwnam(account)
             os.chown(path, entry.pw_uid, entry.pw_gid)
 
-    def _run(self, words: list[str | Path]) -> None:
+    def _run(self, words: list[str | Path], gently: bool = False) -> None:
         done = subprocess.run(  # noqa: S603
-            [str(word) for word in words],
+            [*(["nice"] if gently else []), *(str(word) for word in words)],
             user=runs_as(), group=pwd.getpwnam(runs_as() or "").pw_gid if runs_as() else None,
             extra_groups=[] if runs_as() else None, cwd="/", check=False,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
