@@ -14,11 +14,11 @@ DROPPED = {"transfer-encoding", "connection", "content-length", "date", "server"
 class Gateway:
     """`calls`: method and path of each request. `away`: prefixes of paths that nobody answers.
 
-    `canned`: what is answered to everything, as messages/v9@elsewhere, instead of asking `target`.
+    `canned`: what is answered, by method, as messages/v9@elsewhere, instead of asking `target`.
     """
 
     def __init__(self, target: str) -> None:
-        self.canned: bytes | None = None
+        self.canned: dict[str, bytes] = {}
         self.calls: list[tuple[str, str]] = []
         self.away: set[str] = set()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler(target))
@@ -42,8 +42,8 @@ class Gateway:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 if self.path.startswith(tuple(gateway.away)):
                     return self.answer(502, {}, b"Bad Gateway")
-                if gateway.canned is not None:
-                    return self.answer(200, {"X-Served-By": "messages/v9@elsewhere"}, gateway.canned)
+                if canned := gateway.canned.get(self.command):
+                    return self.answer(200, {"X-Served-By": "messages/v9@elsewhere"}, canned)
                 headers = {name: value for name, value in self.headers.items() if name.lower() not in DROPPED}
                 got = http.request(self.command, target + self.path, headers=headers, data=body, timeout=30)
                 return self.answer(got.status_code, dict(got.headers), got.content)

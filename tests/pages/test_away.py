@@ -138,18 +138,23 @@ def test_the_monoliths_pages_follow_a_module_that_has_moved(both: Both, cluster:
     site = both.monolith
     somebody = registered(site)
     topic = new_topic(somebody, "Half moved")
-    said = {
-        "items": [
-            {"id": 7, "topic_id": 1, "author": None, "reply_to": None, "body": "I live elsewhere now",
-             "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z"}
-        ],
-        "next": None,
+    message = {
+        "id": 7, "topic_id": 1, "author": None, "reply_to": None, "body": "I live elsewhere now",
+        "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z",
     }  # fmt: skip
-    site.gateway.canned = json.dumps(said).encode()
+    site.gateway.canned = {
+        "GET": json.dumps({"items": [message], "next": None}).encode(),
+        "POST": json.dumps(message).encode(),
+    }
+    site.gateway.calls.clear()
     with _moved(cluster.dsn(urlsplit(site.database).path[1:]), "messages"):
         page = somebody.get(topic.url)
+        somebody.submit(page, "Post message", body="Written where it belongs")
     assert "I live elsewhere now" in page.text
     assert "Half moved" in page.text
     assert page.served["messages"] == "messages/v9@elsewhere"
     assert page.served["topics"].startswith("monolith/")
-    assert "I live elsewhere now" not in somebody.get(topic.url).text
+    assert ("POST", "/api/messages") in site.gateway.calls
+    here = somebody.get(topic.url).text
+    assert "I live elsewhere now" not in here
+    assert "Written where it belongs" not in here
