@@ -101,8 +101,9 @@ class Stack:
 
     def module(self, site: str, name: str, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a site's `python -m PACKAGE.NAME WORDS` with its environment."""
-        return subprocess.run(  # noqa: S603, S607
-            ["nice", sys.executable, "-m", f"{package(site)}.{name}", *words], env=self.environment(site), cwd=CHECKOUT,
+        return subprocess.run(  # noqa: S603
+            ["nice", sys.executable, "-m", f"{package(site)}.{name}", *words],  # noqa: S607
+            env=self.environment(site), cwd=CHECKOUT,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
             start_new_session=True,
         )  # fmt: skip
