@@ -56,7 +56,7 @@ def topic_sizes(random: Random, topics: int, messages: int) -> list[int]:
 
 def usual_life(size: int) -> float:
     """How long, in seconds, a topic of `size` messages is talked about: bigger ones longer."""
-    return DAY * (0.3 + size**0.9)
+    return DAY * (0.3 + float(size) ** 0.9)
 
 
 def give_time(random: Random, sizes: list[int], ages: list[float]) -> None:
