@@ -28,7 +28,7 @@ def out(tmp_path: Path) -> Iterator[Path]:
 
 def start(out: Path, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-u", "-m", "local.demo", "--out", str(out), "--messages", "3000", "--users", "4",
+        [sys.executable, "-u", "-m", "local.demo", "--out", str(out), "--messages", "3000", "--users", "24",
          "--duration", "20", *words],
         cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env={name: value for name, value in os.environ.items() if name not in ("KEEP", "ROUNDTRIP")},
@@ -56,7 +56,7 @@ def test_there_and_back_again_under_load_keeps_every_promise(out: Path) -> None:
     assert left_over(out) == []
 
 
-@pytest.mark.parametrize("moment", ["[", "processes, one database", "users: copying", "now at 2-users"])
+@pytest.mark.parametrize("moment", ["[", "users: copying"])
 def test_ctrl_c_leaves_nothing_running(out: Path, moment: str) -> None:
     process = start(out)
     assert process.stdout
