@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
-from math import pi, sin
+from math import pi, pow, sin
 from random import Random
 
 YEARS = 3.0
@@ -56,7 +56,7 @@ def topic_sizes(random: Random, topics: int, messages: int) -> list[int]:
 
 def usual_life(size: int) -> float:
     """How long, in seconds, a topic of `size` messages is talked about: bigger ones longer."""
-    return DAY * (0.3 + float(size) ** 0.9)
+    return DAY * (0.3 + pow(size, 0.9))
 
 
 def give_time(random: Random, sizes: list[int], ages: list[float]) -> None:
