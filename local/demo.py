@@ -69,7 +69,7 @@ class Demo:
         messages = self._sizes.messages
         sizes = {"users": max(10, messages // 50), "topics": max(1, messages // 25), "messages": messages}
         words = [word for name, number in sizes.items() for word in (f"--{name}", str(number))]
-        done = self.stack.module("monolith", "cli", "seed", *words, "--password", self.stack.layout.secret("seed"))
+        done = self.stack.module("monolith", "cli", "seed", *words, "--password", self.stack.layout.seed_password)
         if done.returncode:
             raise LocalError(f"cannot fill the forum: {done.stdout.strip()}", 1)
         self._said.say(f"filled with {done.stdout.strip().splitlines()[-1]}")
@@ -155,7 +155,7 @@ def _tell_how_to_go_on(demo: Demo) -> None:
     state, layout = demo.stack.state, demo.stack.layout
     command = f"STRANGLER_STATE={state.link or state.root} {Path(sys.executable).with_name('strangler-local')}"
     address = state.read("addresses.json")["public"][0]
-    print(f"Open {address} and log in as demo or moderator, password {layout.secret('seed')}")
+    print(f"Open {address} and log in as demo or moderator, password {layout.seed_password}")
     print(f"Stop it with: {command} down --purge")
 
 

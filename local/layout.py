@@ -86,8 +86,13 @@ class Layout:
         """For the application: an account that owns the tables and nothing else."""
         return self.cluster(site).dsn(site, "forum", self.secret("postgres-forum"))
 
-    def secret(self, name: str) -> str:
-        return credentials.secret(self.state.secrets, name)
+    def secret(self, name: str, length: int = 24) -> str:
+        return credentials.secret(self.state.secrets, name, length)
+
+    @property
+    def seed_password(self) -> str:
+        """Of the seeded accounts: short enough to be typed."""
+        return self.secret("seed", 6)
 
     @cached_property
     def redis_url(self) -> str:
@@ -99,7 +104,7 @@ class Layout:
             "STRANGLER_CONFIG": str(CHECKOUT / "strangler.toml"),
             "STRANGLER_SECRET": self.secret("strangler"),
             "SECRET_KEY": self.secret("pages"),
-            "SEED_PASSWORD": self.secret("seed"),
+            "SEED_PASSWORD": self.seed_password,
             "TOKEN_PRIVATE_KEY_FILE": str(credentials.token_key(self.state.secrets)),
             "DATABASE_URL": self.database_url("monolith"),
             "REDIS_URL": self.redis_url,

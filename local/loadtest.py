@@ -46,7 +46,7 @@ class LoadTest:
                 [
                     *self._command, "run", "--addresses", str(state.addresses),
                     "--users", str(users), "--duration", "86400", "--out", str(self.out),
-                    "--timeline", str(state.timeline), "--seed-password", environment["SEED_PASSWORD"],
+                    "--timeline", str(state.timeline),
                 ],
                 env=environment, cwd=CHECKOUT, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
