@@ -1,7 +1,8 @@
 """`strangler.toml`: which tables and routes make a module, and where its source and target are.
 
-Values may name environment variables as `${NAME}`. They are looked up when the value is used, so that an application
-needs only the addresses and the command line only the connections.
+Values may name environment variables as `${NAME}`, each of which may also come as NAME_FILE, the path of a file. They
+are looked up when the value is used, so that an application needs only the addresses and the command line only the
+connections.
 """
 
 from __future__ import annotations
@@ -23,12 +24,26 @@ Table = Annotated[str, StringConstraints(pattern=r"^[^.]+\.[^.]+$")]
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
+def variable(name: str) -> str | None:
+    """NAME from the environment, or what is in the file that NAME_FILE names (Docker and Kubernetes secrets).
+
+    None when neither is set. Raises StranglerError when the file cannot be read.
+    """
+    path = os.environ.get(f"{name}_FILE")
+    if name in os.environ or not path:
+        return os.environ.get(name)
+    try:
+        return Path(path).read_text(encoding="utf-8").rstrip("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StranglerError(f"{name}_FILE: cannot read {path}: {getattr(error, 'strerror', error)}") from None
+
+
 def _expand(value: str, where: str) -> str:
     def lookup(match: re.Match[str]) -> str:
-        try:
-            return os.environ[match[1]]
-        except KeyError:
-            raise StranglerError(f"{where} needs the environment variable {match[1]}, which is not set") from None
+        found = variable(match[1])
+        if found is None:
+            raise StranglerError(f"{where} needs the environment variable {match[1]}, which is not set")
+        return found
 
     return _VARIABLE.sub(lookup, value)
 

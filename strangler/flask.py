@@ -22,7 +22,7 @@ import psycopg
 from flask import Flask, Response, current_app, g, jsonify, request
 
 from strangler import drain
-from strangler.config import Config, Module, load
+from strangler.config import Config, Module, load, variable
 from strangler.errors import StranglerError
 from strangler.fence import SERIALIZATION_FAILURE, is_fenced, sqlstate
 from strangler.forward import EPOCH_HEADER, MISDIRECTED, Forwarder, UnreachableError
@@ -53,7 +53,7 @@ class Strangler:
         if session is not None:
             self._config = config or load()
             self.modules = {m.name: m for m in self._config.modules.values() if site in (m.source, m.target)}
-            secret = os.environ.get("STRANGLER_SECRET")
+            secret = variable("STRANGLER_SECRET")
             if not secret:
                 raise StranglerError("STRANGLER_SECRET is not set; every site needs the same long random string")
             self._forwarder = Forwarder(secret)
