@@ -35,6 +35,8 @@ lock: $(INSTALLED) ## Write requirements/*.txt anew from pyproject.toml
 		--extra dev pyproject.toml -o requirements/dev.txt
 	$(VENV)/bin/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header \
 		--extra forum -c requirements/dev.txt pyproject.toml -o requirements/service.txt
+	$(VENV)/bin/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header \
+		--extra loadtest -c requirements/dev.txt pyproject.toml -o requirements/loadtest.txt
 	echo uv | $(VENV)/bin/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header \
 		-c requirements/dev.txt - -o requirements/uv.txt
 
