@@ -14,7 +14,8 @@ from werkzeug.routing import BaseConverter
 from forum.problems import Problem, from_validation, not_found
 from forum.schemas import MAX_ID, Input, Query
 
-MAX_BODY = 64 * 1024
+MAX_BODY = 256 * 1024
+"""Room for the longest message in any script, whether its JSON or form escapes it or not."""
 MAX_DRAIN = 4 * 1024 * 1024
 CHUNK = 64 * 1024
 

@@ -11,10 +11,9 @@ from tests import servers
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    started = servers.start_cluster(tmp_path_factory.mktemp("postgres"))
-    yield started
-    started.stop("immediate")
+def cluster() -> Iterator[Cluster]:
+    with servers.running_cluster() as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -37,15 +41,23 @@ def wait_for(condition: Callable[[], Value], what: str, seconds: float = 15) -> 
     return answer
 
 
-def start_cluster(directory: Path) -> Cluster:
-    """A running cluster below `directory`, which PostgreSQL's account can reach. Nothing in it survives a crash."""
-    for folder in (directory, *list(directory.parents)[:2]):
-        folder.chmod(0o755)
+@contextmanager
+def running_cluster(**settings: str) -> Iterator[Cluster]:
+    """A cluster that is gone afterwards. Nothing in it survives a crash.
+
+    Not below pytest's folder, which pytest closes to PostgreSQL's account whenever another session begins.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="strangler-test-", dir="/var/tmp"))
+    directory.chmod(0o755)
     cluster = Cluster(directory / "data", free_port(), "secret")
-    cluster.init()
-    cluster.own(directory)
-    cluster.start(directory / "log", fsync="off")
-    return cluster
+    try:
+        cluster.init()
+        cluster.own(directory)
+        cluster.start(directory / "log", fsync="off", **settings)
+        yield cluster
+        cluster.stop("immediate")
+    finally:
+        shutil.rmtree(directory)
 
 
 def new_database(cluster: Cluster, name: str | None = None) -> str:
@@ -68,16 +80,21 @@ class RedisServer:
     directory: Path
     port: int
     process: subprocess.Popen[bytes] | None = None
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
+    def another_url(self) -> str:
+        """A database of its own: two forums in one would handle each other's events."""
+        return f"redis://127.0.0.1:{self.port}/{next(self.numbers)}"
+
     def client(self) -> Redis:
         return Redis.from_url(self.url, decode_responses=True)
 
     def start(self) -> None:
-        words = [str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        words = [str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--databases", "1000"]
         with (self.directory / "redis.log").open("ab") as log:
             self.process = subprocess.Popen([*words, "--dir", str(self.directory)], stdout=log, stderr=log)
         wait_for(self._answers, "Redis to answer")

@@ -6,16 +6,13 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-from flask import Blueprint, Flask, request, url_for
+from flask import Blueprint, Flask, url_for
 from flask_wtf.csrf import CSRFProtect
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import ValidationError as NoMatch
 
 from forum.pages.visitor import keep_tokens
 from forum.payload import IdConverter
-
-MAX_FORM = 512 * 1024
-"""Bytes. A body of 20,000 characters, percent-encoded, is larger than the same body in the API's JSON."""
 
 ASSET_SECONDS = 3600
 """How long browsers keep a style sheet. No longer, because during a rollout the old version may answer for the new."""
@@ -45,7 +42,6 @@ def init_app(app: Flask) -> None:
     app.url_map.converters["page_id"] = PageId
     csrf.init_app(app)
     # First of all: whoever looks at the body must know how long it may be.
-    app.before_request_funcs.setdefault(None, []).insert(0, allow_long_texts)
     app.register_blueprint(pages)
 
 
@@ -58,11 +54,6 @@ def _fingerprint(filename: str) -> str:
 def asset(filename: str) -> str:
     """The address of a static file; another one when the file changes."""
     return url_for("pages.static", filename=filename, v=_fingerprint(filename))
-
-
-def allow_long_texts() -> None:
-    if request.blueprint == pages.name:
-        request.max_content_length = request.max_form_memory_size = MAX_FORM
 
 
 pages.before_request(csrf.protect)

@@ -51,7 +51,7 @@ def forum(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         )
         return
     database = request.getfixturevalue("new_database")()
-    redis = request.getfixturevalue("redis_server").url
+    redis = request.getfixturevalue("redis_server").another_url()
     with monolith(database, redis, tmp_path_factory.mktemp("monolith")) as started:
         yield started
 

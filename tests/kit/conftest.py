@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from local.postgres import Cluster
 from strangler.config import Config
 from strangler.fence import is_fenced
 from strangler.move import Move
+from tests.servers import running_cluster
 
 _numbers = count()
 
@@ -36,27 +36,11 @@ CREATE TABLE orders (
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
-def clusters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, Cluster]]:
-    base = tmp_path_factory.mktemp("clusters")
-    for folder in (base, *list(base.parents)[:2]):
-        folder.chmod(0o755)
-    started = []
-    for name in ("source", "target"):
-        cluster = Cluster(base / name / "data", free_port(), "secret")
-        cluster.init()
-        cluster.own(base / name)
-        cluster.start(base / name / "log", max_replication_slots="40", max_wal_senders="40")
-        started.append(cluster)
-    yield started[0], started[1]
-    for cluster in started:
-        cluster.stop("immediate")
+def clusters() -> Iterator[tuple[Cluster, Cluster]]:
+    room = {"max_replication_slots": "40", "max_wal_senders": "40"}
+    with running_cluster(**room) as source, running_cluster(**room) as target:
+        yield source, target
 
 
 @dataclass

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.conftest import Shop, free_port
+from tests.kit.conftest import Shop
+from tests.servers import free_port
 
 TOML = """
 [sites.monolith]

@@ -17,7 +17,8 @@ from strangler import flask as facade
 from strangler.config import Config
 from strangler.flask import Strangler
 from strangler.forward import EPOCH_HEADER, HEADER, Forwarder
-from tests.kit.conftest import Shop, free_port
+from tests.kit.conftest import Shop
+from tests.servers import free_port
 
 
 def application(config: Config, site: str, before_write: Callable[[], None]) -> Flask:

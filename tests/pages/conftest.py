@@ -45,11 +45,12 @@ def both(cluster: Cluster, redis_server: RedisServer, tmp_path_factory: pytest.T
     database = cluster.dsn(name, user=APPLICATION)
     elsewhere = Gateway("http://127.0.0.1:9")
     os.environ["MESSAGES_URL"] = elsewhere.url  # only asked once messages has been given away
-    with monolith(database, redis_server.url, directory) as forum, (directory / "pages.log").open("wb") as log:
+    redis = redis_server.another_url()
+    with monolith(database, redis, directory) as forum, (directory / "pages.log").open("wb") as log:
         gateway = Gateway(forum.url)
         address = f"127.0.0.1:{free_port()}"
         environment = {
-            **os.environ, "REDIS_URL": redis_server.url, "FORUM_API_URL": gateway.url, "BIND": address,
+            **os.environ, "REDIS_URL": redis, "FORUM_API_URL": gateway.url, "BIND": address,
             "STRANGLER_SECRET": "a secret that only tests know", "SECRET_KEY": "another secret that only tests know",
             "DRAIN_SECONDS": "0", "INSTANCE": "web-1",
         }  # fmt: skip

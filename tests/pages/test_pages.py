@@ -200,9 +200,6 @@ def test_a_damaged_address_is_never_a_500(member: Browser, query: str) -> None:
     assert member.get(f"/?{query}").status in (200, 422)
 
 
-@pytest.mark.xfail(
-    reason="forum.payload.refuse_large holds forms to the API's 64 KiB; it should ask the request's limit"
-)
 def test_the_longest_text_in_any_script_fits(member: Browser) -> None:
     body = "長" * 20_000
     assert (body in new_topic(member, "長" * 200, body).source) is True
