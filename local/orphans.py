@@ -12,12 +12,15 @@ import psutil
 from local.state import MARKER, State
 
 
-def find(state: State) -> list[psutil.Process]:
-    """Everything that carries the stack's mark, but this process and its parents.
+def find(state: State, spare: int | None = None) -> list[psutil.Process]:
+    """Everything that carries the stack's mark, but this process and its parents, and `spare` and its descendants.
 
     PostgreSQL's children write their title over their environment; they are known by their working directory.
     """
     own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    with contextlib.suppress(psutil.Error):
+        if spare is not None:
+            own |= {spare, *(child.pid for child in psutil.Process(spare).children(recursive=True))}
     return [process for process in psutil.process_iter() if process.pid not in own and _belongs(process, state.root)]
 
 
@@ -32,9 +35,9 @@ def _belongs(process: psutil.Process, root: Path) -> bool:
         return False
 
 
-def end(state: State, seconds: float = 20.0) -> int:
+def end(state: State, seconds: float = 20.0, spare: int | None = None) -> int:
     """Stop what `find` finds, each in its own way; kill what is left after `seconds`. Returns how many there were."""
-    found = find(state)
+    found = find(state, spare)
     for process in found:
         how = _signal_for(process)
         if how is not None:
@@ -42,7 +45,7 @@ def end(state: State, seconds: float = 20.0) -> int:
                 process.send_signal(how)
     psutil.wait_procs(found, timeout=seconds)
     for _ in range(3):
-        left = find(state)
+        left = find(state, spare)
         for process in left:
             with contextlib.suppress(psutil.Error):
                 process.kill()

@@ -42,6 +42,7 @@ class Stack:
         Returns whether the supervisor had to be started.
         """
         if self.supervisor.answers():
+            orphans.end(self.state, spare=self.supervisor.pid())  # what a killed command had begun
             self._write()
             self.supervisor.apply(self.layout.programs())
             return False
