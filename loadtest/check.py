@@ -102,6 +102,16 @@ def check(folder: Folder, addresses: Addresses | None, settle_for: float, say: C
         "ids_probed": found.probed, "requests": reader.requests, "ms": round((time.monotonic() - began) * 1000),
     }  # fmt: skip
     result.save(folder)
+    say(f"{len(found.messages)} messages in {len(found.by_topic)} topics, {time.monotonic() - began:.1f} s")
+    return result
+
+
+def unchecked(folder: Folder, why: str) -> Result:
+    """What is known when nothing can be read back: the load's own figures, and that it was not checked."""
+    history = read_ledger(folder.ledger)
+    history.errors.append(why)
+    result = _figures(folder, history, [])
+    result.save(folder)
     return result
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -76,7 +75,7 @@ def run_command(
     if addresses and url:
         raise LoadtestError("--addresses and --url exclude each other")
     run(Folder(out), plan, seed_password, click.echo)
-    _conclude(Folder(out), None, settle)
+    _report(Folder(out), _check(Folder(out), None, settle, must_answer=False))
 
 
 @main.command("check")
@@ -93,7 +92,7 @@ def check_command(
     from loadtest.addresses import Addresses
 
     where = Addresses(addresses, url, allow_hosts) if addresses or url else None
-    _conclude(Folder(out), where, settle)
+    _report(Folder(out), _check(Folder(out), where, settle, must_answer=True))
 
 
 @main.command("report")
@@ -106,13 +105,15 @@ def report_command(out: Path) -> None:
     _report(Folder(out), Result.load(Folder(out)))
 
 
-def _conclude(folder: Folder, addresses: Any, settle: float) -> NoReturn:
-    from loadtest.check import check
+def _check(folder: Folder, addresses: Any, settle: float, must_answer: bool) -> Any:
+    from loadtest.check import check, unchecked
 
-    began = time.monotonic()
-    result = check(folder, addresses, settle, lambda text: click.echo(f"check: {text}"))
-    click.echo(f"check: done in {time.monotonic() - began:.1f} s")
-    _report(folder, result)
+    try:
+        return check(folder, addresses, settle, lambda text: click.echo(f"check: {text}"))
+    except LoadtestError as error:
+        if must_answer:
+            raise
+        return unchecked(folder, str(error))  # what the load saw is worth a report
 
 
 def _report(folder: Folder, result: Any) -> NoReturn:

@@ -21,6 +21,8 @@ from loadtest.wire import Answer, Expected, Wire
 
 # How long a write with an unknown outcome is tried again before its fate is left unknown, in seconds.
 INSIST = 20.0
+# The same once the load is over.
+INSIST_AT_THE_END = 5.0
 # Tokens are renewed when they have less than this left, in seconds.
 RENEW = 60.0
 
@@ -166,12 +168,12 @@ class Visitor:
     def _insist(
         self, ask: Callable[[float | None], Answer], doubt: Callable[[Answer], None] = lambda _: None
     ) -> Answer:
-        began, until = time.time(), time.monotonic() + INSIST
+        began = time.time()
         pauses = itertools.chain((0.1, 0.2, 0.4, 0.8), itertools.repeat(1.0))
         answer = ask(None)
         while answer.unknown:
             doubt(answer)
-            if time.monotonic() > until:
+            if time.time() - began > (INSIST_AT_THE_END if self.scene.over.is_set() else INSIST):
                 break
             gevent.sleep(min(2.0, answer.retry_after or next(pauses)))
             answer = ask(began)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,10 +40,13 @@ class FakeForum:
         self.keys: dict[tuple[int | None, str], tuple[Any, int]] = {}
         self.ids = itertools.count(1)
         self.served = 0
-        self.tricks = 0
+        self.occasions = 0
+        self.misdeeds = 0
+        self.old_topics: set[int] = set()
         self.register("demo", "demo-password", "", "Demo")
         for n in range(5):
             topic = self.new_topic(1, f"An old topic {n}")
+            self.old_topics.add(topic["id"])
             for _ in range(30):
                 self.new_message(1, topic["id"], "An old message", None)
         self.app = self._app()
@@ -53,9 +57,12 @@ class FakeForum:
         """Whether to do `name` now: at each `every`-th occasion, and not more often than `at_most`."""
         if self.mischief != name:
             return False
-        self.tricks += 1
-        turn, left = divmod(self.tricks, every)
-        return left == 0 and (at_most is None or turn <= at_most)
+        with self.lock:
+            self.occasions += 1
+            turn, left = divmod(self.occasions, every)
+            now = left == 0 and (at_most is None or turn <= at_most)
+            self.misdeeds += now
+            return now
 
     def register(self, username: str, password: str, bio: str, display_name: str) -> Row:
         if any(user["username"].lower() == username.lower() for user in self.users.values()):
@@ -69,7 +76,7 @@ class FakeForum:
 
     def new_topic(self, author: int | None, title: str) -> Row:
         if len(title) > 200:
-            if self.trick("show refused"):
+            if self.trick("show refused", at_most=1):
                 self.topics[id] = self._topic(id := next(self.ids), author, title)
             raise RefusalError(422, "title too long")
         id = next(self.ids)
@@ -87,20 +94,25 @@ class FakeForum:
         if reply_to and self.messages.get(reply_to, {}).get("topic_id") != topic:
             raise RefusalError(422, "reply_to is not in that topic")
         id = next(self.ids)
-        ours = "[w:" in body
-        if ours and self.trick("same id", every=20, at_most=1):
-            id = max(self.messages)
+        # Where nobody deletes the topic, which would cover the deed.
+        ours = "[w:" in body and topic in self.old_topics
+        if ours and self.trick("same id", every=5, at_most=1):
+            id = max(
+                message["id"]
+                for message in self.messages.values()
+                if message["topic_id"] in self.old_topics and "[w:" in message["body"]
+            )
         message = {"id": id, "topic_id": topic, "author_id": author, "reply_to": reply_to, "body": body,
                    "created_at": now(), "updated_at": now()}  # fmt: skip
-        if ours and self.trick("lose", every=20, at_most=1):
+        if ours and self.trick("lose", every=5, at_most=1):
             return message
         self.messages[id] = message
-        if ours and self.trick("change", every=20, at_most=1):
+        if ours and self.trick("change", every=5, at_most=1):
             self.messages[id] = message | {"body": body.replace("[w:", "(sic) [w:")}
-        if not (ours and self.trick("miscount", every=20, at_most=1)):
+        if not (ours and self.trick("miscount", every=5, at_most=1)):
             self.topics[topic]["message_count"] += 1
             self.topics[topic]["last_activity_at"] = message["created_at"]
-        if ours and self.trick("double", every=20, at_most=1):
+        if ours and self.trick("double", every=5, at_most=1):
             twin = next(self.ids)
             self.messages[twin] = message | {"id": twin}
             self.topics[topic]["message_count"] += 1
@@ -138,14 +150,18 @@ class FakeForum:
         @app.before_request
         def _count() -> tuple[Response, int] | None:
             self.served += 1
-            if self.trick("500 before", every=40):
+            if self.trick("500 before", every=40, at_most=8):
                 return jsonify(title="boom"), 500
+            if request.method == "GET" and self.trick("hang up", every=40, at_most=8):
+                request.environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             return None
 
         @app.after_request
         def _after(response: Response) -> Response:
             response.headers["X-Served-By"] = self.served_by
-            if request.method != "GET" and self.trick("503 after", every=20):
+            if request.method != "GET" and (
+                self.trick("503 after", every=15, at_most=8) or self.trick("forget keys", every=15, at_most=8)
+            ):
                 broken = jsonify(title="gone away")
                 broken.status_code = 503
                 broken.headers["Retry-After"] = "0.1"
@@ -165,7 +181,7 @@ class FakeForum:
         """A write under the lock, carried out once per Idempotency-Key."""
         with self.lock:
             key = (me, request.headers["Idempotency-Key"])
-            if key in self.keys:
+            if key in self.keys and self.mischief != "forget keys":
                 body, status = self.keys[key]
                 return jsonify(body), status, {"Idempotency-Replayed": "true"}
             body, status = do()
@@ -310,7 +326,8 @@ class FakeForum:
         @app.get("/api/messages/<int:id>")
         def _message(id: int) -> Any:
             message = self.find(self.messages, id)
-            if id in self.old and self.trick("stale", at_most=1):
+            me = self.tokens.get(request.headers.get("Authorization", "").removeprefix("Bearer "))
+            if id in self.old and me == message["author_id"] and self.trick("stale", at_most=1):
                 message = self.old[id]
             return jsonify(self.shown(message))
 
@@ -320,8 +337,6 @@ class FakeForum:
 
             def do() -> tuple[Any, int]:
                 message = self.find(self.messages, id)
-                if message["author_id"] != me and self.trick("show refused", at_most=1):
-                    message.update(request.json)
                 self.own(message, me)
                 self.old[id] = dict(message)
                 message.update(request.json, updated_at=now())
@@ -337,7 +352,8 @@ class FakeForum:
 
             def do() -> tuple[Any, int]:
                 self.own(self.find(self.messages, id), me)
-                if not self.trick("keep deleted", at_most=1):
+                old = self.messages[id]["topic_id"] in self.old_topics
+                if not (old and self.trick("keep deleted", at_most=1)):
                     self.drop_message(id)
                 return None, 204
 
