@@ -142,6 +142,7 @@ def run(state: State, sizes: Sizes) -> int:
             if demo is not None:
                 demo.load.kill()
             if not (sizes.keep and code == 0):
+                click.echo("taking the stack down ...", err=True)
                 take_down(state, purge=code == 0)
     seconds, memory = time.monotonic() - began, demo.memory / 2**20
     print(f"\n{seconds:.0f} s in all; the stack took up to {memory:,.0f} MB of memory (PSS).")
