@@ -94,7 +94,8 @@ class RedisServer:
         return Redis.from_url(self.url, decode_responses=True)
 
     def start(self) -> None:
-        words = [str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--databases", "1000"]
+        words = [str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        words += ["--databases", "1000"]
         with (self.directory / "redis.log").open("ab") as log:
             self.process = subprocess.Popen([*words, "--dir", str(self.directory)], stdout=log, stderr=log)
         wait_for(self._answers, "Redis to answer")
