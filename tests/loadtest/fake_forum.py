@@ -188,10 +188,15 @@ class FakeForum:
             self.keys[key] = (body, status)
             return (jsonify(body) if body is not None else ""), status
 
-    def page(self, rows: list[Row]) -> Any:
-        limit, start = int(request.args.get("limit", 20)), int(request.args.get("cursor", 0))
-        items = [self.shown(row) for row in rows[start : start + limit]]
-        return jsonify(items=items, next=str(start + limit) if len(rows) > start + limit else None)
+    def page(self, rows: list[Row], by_id: bool = False) -> Any:
+        """A page after the row whose id is the cursor: counting rows instead would skip one when another is deleted."""
+        limit, cursor = int(request.args.get("limit", 20)), int(request.args.get("cursor", 0))
+        if by_id:
+            rows = [row for row in rows if row["id"] > cursor]
+        elif cursor:
+            rows = rows[[row["id"] for row in rows].index(cursor) + 1 :]
+        items = [self.shown(row) for row in rows[:limit]]
+        return jsonify(items=items, next=str(items[-1]["id"]) if len(rows) > limit else None)
 
     @staticmethod
     def find(rows: dict[int, Row], id: int) -> Row:
@@ -321,7 +326,7 @@ class FakeForum:
         def _list_message() -> Any:
             topic = int(request.args["topic_id"])
             with self.lock:
-                return self.page([row for id, row in sorted(self.messages.items()) if row["topic_id"] == topic])
+                return self.page([row for id, row in sorted(self.messages.items()) if row["topic_id"] == topic], True)
 
         @app.get("/api/messages/<int:id>")
         def _message(id: int) -> Any:
