@@ -11,6 +11,11 @@ import psutil
 
 from local.state import MARKER, State
 
+STORES = ("postgres", "valkey-server")
+STORE_SECONDS = 20.0
+APPLICATION_SECONDS = 5.0
+"""How long each may take to end by itself; an application has nothing that its end could lose."""
+
 
 def find(state: State, spare: int | None = None) -> list[psutil.Process]:
     """Everything that carries the stack's mark, but this process and its parents, and `spare` and its descendants.
@@ -35,22 +40,38 @@ def _belongs(process: psutil.Process, root: Path) -> bool:
         return False
 
 
-def end(state: State, seconds: float = 20.0, spare: int | None = None) -> int:
-    """Stop what `find` finds, each in its own way; kill what is left after `seconds`. Returns how many there were."""
+def end(state: State, spare: int | None = None) -> int:
+    """Stop what `find` finds, applications before stores, each in its own way. Returns how many there were."""
     found = find(state, spare)
-    for process in found:
-        how = _signal_for(process)
-        if how is not None:
-            with contextlib.suppress(psutil.Error):
-                process.send_signal(how)
-    psutil.wait_procs(found, timeout=seconds)
-    for _ in range(3):
-        left = find(state, spare)
-        for process in left:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-        psutil.wait_procs(left, timeout=5)
+    stores = [process for process in found if _name(process) in STORES]
+    for processes, seconds in (
+        ([one for one in found if one not in stores], APPLICATION_SECONDS),
+        (stores, STORE_SECONDS),
+    ):
+        for process in processes:
+            how = _signal_for(process)
+            if how is not None:
+                with contextlib.suppress(psutil.Error):
+                    process.send_signal(how)
+        _, alive = psutil.wait_procs(processes, timeout=seconds)
+        _kill(alive)
+    for _ in range(3):  # what those had started meanwhile
+        _kill(find(state, spare))
     return len(found)
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(processes, timeout=5)
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.Error:
+        return ""
 
 
 def _signal_for(process: psutil.Process) -> signal.Signals | None:
@@ -60,7 +81,7 @@ def _signal_for(process: psutil.Process) -> signal.Signals | None:
         return None
     if "supervisor.supervisord" in words:
         return signal.SIGKILL  # it would start again what is ended
-    if process.name() == "postgres":
+    if _name(process) == "postgres":
         # Fast shutdown: end every session, write a checkpoint. The postmaster's children follow it.
         return signal.SIGINT if "-D" in words else None
     return signal.SIGTERM

@@ -13,7 +13,7 @@ import redis
 from local import databases, orphans, probe
 from local.errors import LocalError
 from local.kit import Kit
-from local.layout import SITES, Layout, cluster_name, package, worker_name, write_environment
+from local.layout import APPS, SITES, Layout, cluster_name, package, worker_name, write_environment
 from local.state import CHECKOUT, MARKER, State
 from local.supervisor import DOWN, Supervisor
 
@@ -167,8 +167,8 @@ class Stack:
         """End everything that the supervisor runs, in bounded time."""
         if self.supervisor.answers():
             running = self.supervisor.running()
-            self.supervisor.stop(running & {"gateway"})
-            self.supervisor.stop(running - STORES, hurry=True)
+            servers = {name for app in APPS for name in self.layout.instances(app)}
+            self.supervisor.stop(running - STORES, servers)
             self.supervisor.stop(STORES)
             self.supervisor.shutdown()
 

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import xmlrpc.client
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -155,18 +155,18 @@ class Supervisor:
         if self.info(name)["statename"] not in LIVE:
             self._call("startProcess", name, False)
 
-    def stop(self, names: Iterable[str], hurry: bool = False) -> None:
+    def stop(self, names: Iterable[str], servers: Collection[str] = ()) -> None:
         """Stop programs together, and wait until they have ended (supervisord kills what takes too long).
 
-        hurry: tell them twice, which to our servers means not to drain first.
+        servers: those that are gunicorns and are to end at once, without drain and whatever they are doing.
         """
         wanted = set(names)
         ending = [name for name, entry in self.all().items() if name in wanted and entry["statename"] not in DOWN]
         for name in ending:
             self._tell("stopProcess", name, False)
-        if hurry:
-            for name in ending:
-                self._tell("signalProcess", name, "TERM")
+        for name in ending:
+            if name in servers:
+                self._tell("signalProcess", name, "INT")
         for name in ending:
             self._settle(name)
 
