@@ -1,0 +1,153 @@
+"""One contract at every stage, and what was made at stage 0 is still there at stage 5, under the same address."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from local.cli import take_down
+from local.layout import Layout
+from local.state import CHECKOUT
+from strangler import routes
+from strangler.config import load as config_of
+from tests.local.conftest import Local
+from tests.servers import free_port
+
+@pytest.fixture(scope="module")
+def forum(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    """A stack with a few posts; the tests take it on from stage to stage, in order."""
+    one = Local(tmp_path_factory.mktemp("stages") / "state")
+    one.succeed("up")
+    layout = Layout(one.state)
+    words = ["--users", "20", "--topics", "20", "--messages", "300", "--password", layout.secret("seed")]
+    environment = os.environ | layout.site_environment("monolith")
+    subprocess.run([sys.executable, "-m", "monolith.cli", "seed", *words], env=environment, check=True, cwd=CHECKOUT)
+    yield one
+    take_down(one.state, purge=True)
+
+
+@pytest.fixture(scope="module")
+def made(forum: Local) -> dict[str, Any]:
+    """Made at stage 0: a user, a topic, a message, a token; and the seeded ones before them."""
+    api = f"{forum.public[0]}/api"
+    user = {"username": "early.bird", "email": "early@example.org", "password": "a long enough password"}
+    assert requests.post(f"{api}/users", json=user, timeout=30).status_code == 201
+    account = {name: user[name] for name in ("username", "password")}
+    session = requests.post(f"{api}/sessions", json=account, timeout=30)
+    token = session.json()["access_token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    topic = requests.post(f"{api}/topics", json={"title": "At stage 0"}, headers=headers, timeout=30)
+    posted = {"topic_id": topic.json()["id"], "body": "still here?"}
+    message = requests.post(f"{api}/messages", json=posted, headers=headers, timeout=30)
+    paths = [one.headers["Location"] for one in (topic, message)] + [f"/api/users/{session.json()['user']['id']}"]
+    paths += ["/api/users/1", "/api/topics/1?peek=1", "/api/messages/1"]
+    return {"headers": headers, "paths": {path: read(forum, path) for path in paths}}
+
+
+def read(forum: Local, path: str) -> dict[str, Any]:
+    answer = requests.get(f"{forum.public[0]}{path}", timeout=30)
+    assert answer.status_code == 200, answer.text
+    # what comes from other modules may come a little later; the resource itself may not change
+    late = ("views", "author", "message_count", "last_activity_at")
+    return {name: value for name, value in answer.json().items() if name not in late}
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("stage", range(6))
+def test_the_contract_holds_and_what_was_made_stays(forum: Local, made: dict[str, Any], stage: int) -> None:
+    forum.succeed("stage", str(stage))
+    for path, was in made["paths"].items():
+        assert read(forum, path) == was
+    me = requests.get(f"{forum.public[0]}/api/users/me", headers=made["headers"], timeout=30)
+    assert (me.status_code, me.json().get("username")) == (200, "early.bird")
+    layout = Layout(forum.state)
+    environment = os.environ | {
+        "FORUM_URL": forum.public[0],
+        "FORUM_MODERATOR": "moderator",
+        "FORUM_MODERATOR_PASSWORD": layout.secret("seed"),
+        "FORUM_TOKEN_KEY_FILE": layout.environment()["TOKEN_PRIVATE_KEY_FILE"],
+    }
+    suite = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/contract"],
+        env=environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert suite.returncode == 0, suite.stdout[-5000:]
+    print(*suite.stdout.splitlines()[-2:], sep="\n")  # with the reason of what was skipped
+
+
+def test_who_serves_is_shown(forum: Local) -> None:
+    """At stage 5, where the test above has left it."""
+    for path, site in (
+        ("/api/users/1", "users"),
+        ("/api/topics/1", "topics"),
+        ("/api/messages/1", "messages"),
+        ("/", "web"),
+    ):
+        served = requests.get(f"{forum.public[0]}{path}", timeout=30).headers["X-Served-By"]
+        assert served.startswith(f"{site}/v1@{site}-"), served
+
+
+@pytest.mark.timeout(400)
+def test_a_stage_change_killed_half_way_is_taken_up_again_and_the_way_back_is_one_command(
+    forum: Local, made: dict[str, Any]
+) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-m", "local", "stage", "0"],
+        env=forum.environment,
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    for line in child.stdout:
+        if "stage 3-topics" in line:
+            child.send_signal(signal.SIGKILL)
+            break
+    child.wait(30)
+    forum.succeed("stage", "0")
+    for path, was in made["paths"].items():
+        assert read(forum, path) == was
+
+
+@pytest.mark.timeout(400)
+def test_a_route_to_a_dead_backend_turns_the_load_red(
+    forum: Local, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control: the same load, the same ledger, one wrong route."""
+    forum.succeed("stage", "gateway")
+    layout = Layout(forum.state)
+
+    def load(out: str) -> int:
+        words = [
+            "--users",
+            "3",
+            "--duration",
+            "5",
+            "--out",
+            str(tmp_path / out),
+            "--seed-password",
+            layout.secret("seed"),
+        ]
+        return subprocess.run(
+            [sys.executable, "-m", "loadtest", "run", "--url", forum.public[0], *words],
+            cwd=CHECKOUT,
+            check=False,
+            timeout=200,
+        ).returncode
+
+    assert load("well") == 0
+    for name, value in layout.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("USERS_SERVERS", f"http://127.0.0.1:{free_port()}")
+    config = config_of(CHECKOUT / "strangler.toml")
+    wrong = routes.keys(config, routes.table(config, {"users": "users"}, "monolith"))
+    routes.publish(routes.connect(config), {key: value for key, value in wrong.items() if "healthcheck" not in key})
+    assert load("wrong") == 1
