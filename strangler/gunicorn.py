@@ -30,6 +30,12 @@ control_socket_disable = True
 _drain_seconds = float(os.environ.get("DRAIN_SECONDS", "5"))
 
 
+def pre_request(worker: Any, request: Any) -> None:  # noqa: ARG001
+    """While draining, every answer is the last on its connection: nobody is on one when the server closes it."""
+    if drain.draining():
+        request.force_close()
+
+
 def when_ready(server: Any) -> None:
     """Put the drain before gunicorn's own handling of SIGTERM (which is in place by now)."""
     stop = signal.getsignal(signal.SIGTERM)

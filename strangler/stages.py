@@ -95,6 +95,8 @@ class Journey:
     def _back(self, module: Module) -> None:
         if not self._is_moved(module):
             return
+        self._say(f"{module.name}: waiting for {module.source}")
+        self._until(f"{module.source} to be ready", lambda: self._ready(module.source))
         with self._patient_move(module) as move:
             done = move.reverse()
         self._say(
