@@ -55,8 +55,8 @@ def keys(
         balancer = f"{root}/http/services/{name}/loadbalancer"
         for number, server in enumerate(servers):
             found[f"{balancer}/servers/{number}/url"] = server
-        # An address that stands for many is looked after by whoever is behind it, and one of them that drains is no reason
-        # to give up the site; so of that it is only asked whether anybody answers.
+        # An address that stands for many is looked after by whoever is behind it, and one of them that drains is no
+        # reason to give up the site; so of that it is only asked whether anybody answers.
         found[f"{balancer}/healthcheck/path"] = "/readyz" if len(servers) > 1 else "/livez"
         found[f"{balancer}/healthcheck/interval"] = "500ms"
         found[f"{balancer}/healthcheck/timeout"] = "3s"
