@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from gevent.event import Event
 
@@ -20,6 +20,14 @@ from loadtest.pace import Pace
 OLD_TOPICS, OLD_TOPIC_MESSAGES = 30, 1000
 
 
+class Posted(NamedTuple):
+    """A message of the load. Several users may share an account, so that it tells the account."""
+
+    topic: int
+    message: int
+    author: int
+
+
 @dataclass
 class Scene:
     addresses: Addresses
@@ -31,7 +39,7 @@ class Scene:
     over: Event = field(default_factory=Event)
     topics: deque[int] = field(default_factory=lambda: deque(maxlen=300))
     newest: deque[tuple[int, datetime]] = field(default_factory=lambda: deque(maxlen=200))
-    messages: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=500))  # (topic, message)
+    messages: deque[Posted] = field(default_factory=lambda: deque(maxlen=500))
     users: deque[int] = field(default_factory=lambda: deque(maxlen=200))
     deleted_topics: deque[int] = field(default_factory=lambda: deque(maxlen=50))
     old_topics: list[int] = field(default_factory=list)
@@ -54,6 +62,6 @@ class Scene:
             return None
         return own[max(0, len(own) - 1 - int(dice.expovariate(1 / 15)))]
 
-    def some_message(self) -> tuple[int, int] | None:
-        alive = [pair for pair in self.messages if self.memory.alive("message", pair[1])]
+    def some_message(self) -> Posted | None:
+        alive = [posted for posted in self.messages if self.memory.alive("message", posted.message)]
         return dice.choice(alive) if alive else None

@@ -25,7 +25,7 @@ from loadtest.plan import Folder, Plan
 from loadtest.samples import SampleFile
 from loadtest.scene import Scene
 from loadtest.users import Member, Person, Regular
-from loadtest.visitor import INSIST
+from loadtest.writing import INSIST
 
 # Users are let in one by one: each costs the server two Argon2 hashes.
 ARRIVALS_PER_SECOND = 4.0

@@ -15,6 +15,7 @@ from locust.exception import StopUser
 from loadtest.invent import dice
 from loadtest.plan import SEED_USERNAME
 from loadtest.scene import Scene
+from loadtest.trespass import post_where_nothing_is, register_a_taken_name, rewrite_another, say_too_much
 from loadtest.visitor import Visitor
 from loadtest.wire import PlainPool, Wire
 
@@ -64,7 +65,7 @@ class Person(FastHttpUser):  # type: ignore[misc,unused-ignore]
 
     # --- reading ---
 
-    @task(80)
+    @task(70)
     def browse(self) -> None:
         topics = self.me.list_topics(dice.choice(("activity", "activity", "newest")))
         if topics:
@@ -81,8 +82,8 @@ class Person(FastHttpUser):  # type: ignore[misc,unused-ignore]
             look.append(lambda: self.me.look("message", dice.choice(self.me.messages)[1]))
         if self.me.topics:
             look.append(lambda: self.me.look("topic", dice.choice(self.me.topics)))
-        if message := self.scene.some_message():
-            look.append(lambda: self.me.look("message", message[1]))
+        if posted := self.scene.some_message():
+            look.append(lambda: self.me.look("message", posted.message))
         if topic := self.scene.some_topic():
             look.append(lambda: self.me.look("topic", topic))
         if self.scene.users:
@@ -162,7 +163,7 @@ class Person(FastHttpUser):  # type: ignore[misc,unused-ignore]
     def trespass(self) -> None:
         """Try what must be refused; and what was refused must never be seen."""
         self._enter()
-        dice.choice((self.me.rewrite_another, self.me.post_where_nothing_is, self.me.say_too_much))()
+        dice.choice((rewrite_another, post_where_nothing_is, say_too_much))(self.me)
 
     @task(5)
     def renew(self) -> None:
@@ -200,7 +201,7 @@ class Member(Person):
 
     @task(1)
     def take_a_name(self) -> None:
-        self.me.register_a_taken_name()
+        register_a_taken_name(self.me)
 
 
 class Regular(Person):
