@@ -73,7 +73,7 @@ def _stages(begins: list[dict[str, Any]], dones: list[dict[str, Any]], began: fl
         done = next((d["t"] for d in dones if d["stage"] == event["stage"] and event["t"] <= d["t"]), None)
         if done is not None and done > following["t"]:
             done = None
-        stages.append(
-            Stage(event["stage"], event.get("direction", "forward"), max(began, event["t"]), done, following["t"])
-        )
+        # How the stack had come to where the load found it is no matter.
+        direction = event.get("direction", "forward") if event["t"] > began else "forward"
+        stages.append(Stage(event["stage"], direction, max(began, event["t"]), done, following["t"]))
     return stages
