@@ -40,8 +40,8 @@ def left_over(out: Path) -> list[str]:
 
 
 @pytest.mark.timeout(400)
-def test_there_and_back_again_under_load_keeps_every_promise(out: Path) -> None:
-    process = start(out, "--roundtrip")
+def test_the_way_under_load_keeps_every_promise(out: Path) -> None:
+    process = start(out)
     said, _ = process.communicate(timeout=380)
     assert process.returncode == 0, said
     last = said.splitlines()[-1]
@@ -51,7 +51,7 @@ def test_there_and_back_again_under_load_keeps_every_promise(out: Path) -> None:
         f"{name} {report[name]}" for name in ("requests", "failed", "lost", "doubled", "stale")
     )
     told = [(one["module"], one["direction"]) for one in report["switches"]]
-    assert told == [*((name, "switch") for name in WALK), *((name, "reverse") for name in reversed(WALK))]
+    assert told == [(name, "switch") for name in WALK]
     assert all(0 < one["pause_ms"] < 5000 for one in report["switches"])
     assert left_over(out) == []
 

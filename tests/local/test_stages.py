@@ -21,6 +21,7 @@ from strangler.config import load as config_of
 from tests.local.conftest import Local
 from tests.servers import free_port
 
+
 @pytest.fixture(scope="module")
 def forum(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     """A stack with a few posts; the tests take it on from stage to stage, in order."""
