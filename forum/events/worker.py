@@ -1,6 +1,7 @@
 """The process beside an application: relays its database's outbox, consumes for its modules, deletes what has expired.
 
-It outlives PostgreSQL and Redis being away (waits, and goes on), and ends on SIGTERM or SIGINT after what it is at.
+It outlives PostgreSQL and Redis being away (waits, and goes on), and ends on SIGTERM or SIGINT after what it is at and
+what the outbox holds.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from uuid import uuid4
@@ -70,8 +72,9 @@ class Worker:
             Consumer(module, by_type, engine=engine, redis=redis, owns=self._owner_of(module), name=name)
             for module, by_type in handlers.items()
         ]
+        self._relay = Relay(engine, redis, site, keep=keep)
         self._steps: dict[str, Callable[[], float]] = {
-            "relay": Relay(engine, redis, site, keep=keep).step,
+            "relay": self._relay.step,
             "cleaning": Cleaner(engine, self.owns, [Expiry.outbox(keep), *expiries]).step,
             **{f"consumer of {consumer.module}": consumer.step for consumer in self.consumers},
         }
@@ -100,11 +103,21 @@ class Worker:
         self._stop.wait()
         for thread in threads:
             thread.join(GRACE)
+        self._relay_the_rest()
         try:
             for consumer in self.consumers:
                 consumer.close()
         except RedisError as error:
             logger.info("left the groups without a word: %s", error)
+
+    def _relay_the_rest(self) -> None:
+        """What has been committed goes out: when the monolith is switched off, nobody comes after this worker."""
+        until = time.monotonic() + GRACE
+        try:
+            while not drained(self.engine) and time.monotonic() < until:
+                time.sleep(self._relay.step())
+        except (RedisError, OperationalError, InterfaceError) as error:
+            logger.warning("what the outbox still has waits for the next worker: %s", _first_line(error))
 
     def _repeat(self, name: str, step: Callable[[], float]) -> None:
         pause = FIRST_PAUSE

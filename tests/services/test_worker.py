@@ -10,7 +10,7 @@ from pathlib import Path
 
 from redis import Redis
 
-from forum.events import drained
+from forum.events import Worker, drained
 from tests.servers import RedisServer, wait_for
 from tests.services.conftest import Place
 
@@ -46,6 +46,16 @@ def test_a_killed_workers_work_is_done_by_the_next(
     assert topics.messages_of(topic) == posted + 1
     consumers = [each["name"] for each in redis.xinfo_consumers("forum:events", "topics")]
     assert not any(f"/{second.pid}/" in name for name in consumers), "it did not sign off"
+
+
+def test_a_worker_that_goes_leaves_nothing_unpublished(place: Callable[[str], Place], redis: Redis) -> None:
+    topics = place("topics")
+    worker = Worker("topics", engine=topics.engine, redis=redis, config=topics.config, handlers={})
+    for number in range(500):  # more than one batch
+        topics.emit("user.updated", user_id=number)
+    worker.stop()  # before it could begin
+    worker.run()
+    assert drained(topics.engine)
 
 
 def test_drained_says_whether_a_monolith_may_go(
