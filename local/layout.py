@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -226,6 +227,6 @@ PORT_NAMES = [
 
 def write_environment(layout: Layout) -> Path:
     """STATE/env: for `set -a; . .state/env`, and for who starts the kit or the load test by hand."""
-    text = "".join(f"{name}={value}\n" for name, value in layout.environment().items())
+    text = "".join(f"{name}={shlex.quote(value)}\n" for name, value in layout.environment().items())
     layout.state.replace(layout.state.env, text)
     return layout.state.env

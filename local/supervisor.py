@@ -72,13 +72,14 @@ class Supervisor:
         with log.open("wb") as out:
             self.process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(self.directory / "supervisord.conf")],
-                stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd="/", env=environment, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.state.root, env=environment,
+                start_new_session=True,
             )  # fmt: skip
         deadline = time.monotonic() + 20
         while not self.answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
-                last = log.read_text(errors="replace").strip().splitlines()[-1:]
-                raise LocalError(f"supervisord did not start: {' '.join(last) or 'no answer'} ({log})", 1)
+                said = log.read_text(errors="replace").strip().splitlines()[:1]
+                raise LocalError(f"supervisord did not start: {' '.join(said) or 'no answer'} ({log})", 1)
             time.sleep(POLL_SECONDS)
 
     def write(self, programs: Mapping[str, Program]) -> None:
@@ -99,7 +100,8 @@ class Supervisor:
             f"pidfile={_plain(self.directory / 'supervisord.pid')}\nnodaemon=true\nminfds=1024\n{owner}\n"
             "[rpcinterface:supervisor]\n"
             "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n\n"
-            f"[include]\nfiles={_plain(parts)}/*.conf\n",
+            # Relative to this file: here a blank separates names.
+            f"[include]\nfiles={parts.name}/*.conf\n",
         )
 
     def _section(self, program: Program) -> str:
@@ -109,7 +111,8 @@ class Supervisor:
             "command": _plain(shlex.join(program.command)),
             "directory": _plain(CHECKOUT if program.user is None else "/"),
             "environment": pairs,
-            "stdout_logfile": _plain(self.state.logs / f"{program.name}.log"),
+            # Relative to the state directory, where supervisord works: it expands this name twice.
+            "stdout_logfile": f"{self.state.logs.name}/{program.name}.log",
             "stdout_logfile_maxbytes": "20MB",
             "stdout_logfile_backups": "1",
             "redirect_stderr": "true",
