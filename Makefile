@@ -1,13 +1,13 @@
 # `make help` lists the targets. Everything they need is put into .venv, from the locked files in requirements/.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format lock clean
+.PHONY: help demo test lint format lock clean test-compose
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
 help: ## Show this
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 	@echo
 	@echo '  make demo ROUNDTRIP=1      there and back again: 0 to 5 to 0'
 	@echo '  make demo KEEP=1           stay up at the end, with the address to open'
@@ -19,6 +19,9 @@ demo: $(INSTALLED) ## Watch a monolith under load become microservices, and no r
 
 test: $(INSTALLED) ## Run the tests (some of them: TESTS="tests/kit -k fence")
 	@$(PYTHON) -m pytest $(TESTS)
+
+test-compose: $(INSTALLED) ## The stages in Docker Compose, on a real engine (TESTS="-k walk")
+	@$(PYTHON) -m pytest tests/compose $(TESTS)
 
 lint: $(INSTALLED) ## ruff, mypy, import-linter
 	$(VENV)/bin/ruff check .

@@ -56,24 +56,27 @@ def main() -> None:
 @click.option("--rate", default=70.0, show_default=True, type=click.FloatRange(1), help="Requests per second at most.")
 @_out
 @click.option("--timeline", type=click.Path(dir_okay=False, path_type=Path), help="Stages and switches (JSON lines).")
+@click.option("--web", metavar="HOST:PORT", help="Where to show Locust's own page while it runs.")
 @click.option("--seed-password", envvar="SEED_PASSWORD", help="Some users log in as the seeded account demo.")
 @_allow
 @_settle
 @_plainly
 def run_command(
     addresses: Path | None, url: str | None, users: int, duration: float, rate: float, out: Path, timeline: Path | None,
-    seed_password: str | None, allow_hosts: tuple[str, ...], settle: float,
+    web: str | None, seed_password: str | None, allow_hosts: tuple[str, ...], settle: float,
 ) -> None:  # fmt: skip
     """Make the load, then check and report."""
     from loadtest.run import run
 
     plan = Plan(
-        users=users, duration=duration, rate=rate, url=url, allow_hosts=allow_hosts,
+        users=users, duration=duration, rate=rate, url=url, allow_hosts=allow_hosts, web=web,
         addresses=str(addresses.resolve()) if addresses else None,
         timeline=str(timeline.resolve()) if timeline else None,
     )  # fmt: skip
     if addresses and url:
         raise LoadtestError("--addresses and --url exclude each other")
+    if web and not web.rpartition(":")[2].isdecimal():
+        raise LoadtestError(f"--web {web}: expected HOST:PORT, such as 127.0.0.1:8089")
     run(Folder(out), plan, seed_password, click.echo)
     _report(Folder(out), _check(Folder(out), None, settle, must_answer=False))
 

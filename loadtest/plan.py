@@ -79,6 +79,8 @@ class Plan:
     addresses: str | None = None
     url: str | None = None
     timeline: str | None = None
+    # HOST:PORT of Locust's own page.
+    web: str | None = None
     allow_hosts: tuple[str, ...] = ()
     # Part of every write id, so that two runs against one forum never meet.
     run: str = field(default_factory=lambda: secrets.token_hex(4))

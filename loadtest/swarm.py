@@ -14,6 +14,7 @@ from typing import Any
 
 import gevent
 from locust.env import Environment
+from locust.stats import stats_history
 from locust.user import User
 
 from loadtest.errors import LoadtestError
@@ -56,6 +57,10 @@ class Swarm:
         environment.events.user_error.add_listener(self._user_error)  # type: ignore[no-untyped-call]
         runner = environment.create_local_runner()
         helpers = [gevent.spawn(self._watch_addresses), gevent.spawn(self._watch_parent)]
+        if self.plan.web:
+            host, _, port = self.plan.web.rpartition(":")
+            environment.create_web_ui(host, int(port))
+            helpers.append(gevent.spawn(stats_history, runner))
         tell = gevent.spawn(self._tell, runner)
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, self.over.set)

@@ -1,0 +1,139 @@
+"""Bad input and bad luck: a clear word, nothing lost, and the same command again finishes the job."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.compose.forum import Forum, broken, docker, load, wait_for
+
+pytestmark = pytest.mark.timeout(900)
+
+
+def test_a_taken_port_is_named(bruised: Forum) -> None:
+    port = int(bruised.environment["GATEWAY_PORT"])
+    with socket.create_server(("127.0.0.1", port)):
+        done = bruised.run("1-gateway", "up", "-d", "--wait")
+    assert done.returncode != 0
+    assert f"127.0.0.1:{port}" in done.stderr
+    assert "already in use" in done.stderr or "already allocated" in done.stderr
+
+
+def test_stage_3_comes_up_at_once_also_when_asked_twice(bruised: Forum) -> None:
+    both = [bruised.start("3-topics", "up", "-d", "--wait") for _ in range(2)]
+    said = [one.communicate(timeout=600)[0] for one in both]
+    for one, words in zip(both, said, strict=True):
+        assert one.returncode == 0 or "Conflict" in words or "already in" in words or "No such container" in words, (
+            words
+        )
+    bruised.up("3-topics")
+    found = requests.get(f"{bruised.gateway}/api/topics", timeout=15)
+    assert found.status_code == 200
+    assert found.headers["X-Served-By"].startswith("topics/")
+
+
+def test_a_kit_killed_in_its_step_is_taken_up_where_it_stood(bruised: Forum, tmp_path: Path) -> None:
+    with load(tmp_path, bruised.gateway) as clients:
+        first = bruised.start("4-messages", "up", "-d", "--wait")
+        kit = bruised.container("kit")
+        wait_for(lambda: "4-messages: " in docker("logs", kit, check=False), "the kit to begin", 300)
+        docker("kill", kit)
+        said = first.communicate(timeout=600)[0]
+        assert first.returncode != 0, said
+        assert f"{kit} exited (137)" in said, said
+        bruised.up("4-messages")
+        clients.more()
+        figures = clients.finish()
+    assert not broken(figures), figures["said"]
+
+
+def test_a_killed_worker_and_a_redis_that_is_away_fail_no_request(bruised: Forum, tmp_path: Path) -> None:
+    with load(tmp_path, bruised.gateway) as clients:
+        for worker in ("topics-worker", "messages-worker"):
+            docker("kill", bruised.container(worker))
+            clients.more(20)
+            docker("start", bruised.container(worker))
+        docker("stop", bruised.container("redis"))
+        clients.more(60)
+        docker("start", bruised.container("redis"))
+        clients.more(40)
+        figures = clients.finish()
+    assert not broken(figures), figures["said"]
+
+
+def test_a_database_that_is_away_is_a_503_with_a_time_to_come_back(bruised: Forum, tmp_path: Path) -> None:
+    with load(tmp_path, bruised.gateway) as clients:
+        docker("stop", bruised.container("users-db"))
+        answer = requests.get(f"{bruised.gateway}/api/users?ids=1", timeout=30)
+        assert answer.status_code == 503
+        assert int(answer.headers["Retry-After"]) >= 1
+        docker("start", bruised.container("users-db"))
+        wait_for(lambda: requests.get(f"{bruised.gateway}/api/users?ids=1", timeout=30).ok, "users to come back")
+        clients.more()
+        figures = clients.finish()
+    assert {line["status"] for line in clients.failures()} <= {503}, clients.failures()[:5]
+    assert not broken(figures | {"failed": 0}), figures["said"]
+
+
+def test_control_a_backend_killed_without_a_drain_is_seen(bruised: Forum, tmp_path: Path) -> None:
+    with load(tmp_path, bruised.gateway) as clients:
+        for _ in range(10):
+            docker("kill", bruised.container("messages-1"))
+            clients.more(30)
+            docker("start", bruised.container("messages-1"))
+            clients.more(30)
+            if clients.live()["failed"]:
+                break
+        figures = clients.finish()
+    assert broken(figures), "killing a backend went unnoticed: this harness proves nothing"
+    assert not broken(figures | {"failed": 0}), figures["said"]
+
+
+def test_a_database_is_reached_by_its_own_service_only(bruised: Forum) -> None:
+    def reaches(service: str, host: str) -> bool:
+        program = f"import socket; socket.create_connection(({host!r}, 5432), 3)"
+        return not docker(
+            "exec", bruised.container(service), "sh", "-c", f'python -c "{program}" 2>&1 || true', check=False
+        )
+
+    addresses = docker(
+        "inspect",
+        "--format",
+        "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}",
+        bruised.container("users-db"),
+    ).split()
+    assert reaches("users-1", "users-db")
+    assert not any(reaches("topics-1", host) for host in ("users-db", *addresses))
+    assert not any(reaches("web-1", host) for host in ("users-db", "monolith-db", *addresses))
+
+
+def test_only_the_gateway_is_published(bruised: Forum) -> None:
+    lines = docker(
+        "ps", "--filter", f"label=com.docker.compose.project={bruised.project}", "--format", "{{.Names}} {{.Ports}}"
+    ).splitlines()
+    published = [line.split()[0] for line in lines if "->" in line]
+    assert published == [bruised.container("gateway")]
+
+
+def test_a_container_sees_its_own_secrets_only(bruised: Forum) -> None:
+    def seen(service: str) -> set[str]:
+        return set(docker("exec", bruised.container(service), "ls", "/run/secrets").split())
+
+    assert seen("web-1") == {"secret_key", "strangler_secret"}
+    assert seen("topics-1") == {"database_url", "strangler_secret"}
+    assert seen("topics-db") == {"postgres", "forum"}
+
+
+def test_going_down_keeps_what_was_written(bruised: Forum) -> None:
+    account = {"username": "survivor", "email": "survivor@example.org", "password": "a long enough password"}
+    made = requests.post(f"{bruised.gateway}/api/users", json=account, timeout=30)
+    assert made.status_code == 201
+    done = bruised.run("4-messages", "down", "--remove-orphans")
+    assert done.returncode == 0, done.stderr
+    assert not bruised.containers()
+    bruised.up("4-messages")
+    found = requests.get(bruised.gateway + made.headers["Location"], timeout=30)
+    assert found.json()["username"] == "survivor"

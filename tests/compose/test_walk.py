@@ -1,0 +1,79 @@
+"""From 0 to 5 and back to 0, each step one command, under load; and every application replaced on the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.compose.conftest import NEW
+from tests.compose.forum import STAGES, Forum, broken, load
+
+OWNERS = {"users": "2-users", "topics": "3-topics", "messages": "4-messages"}
+PATHS = {"/api/users?ids=1": "users", "/.well-known/jwks.json": "users", "/api/topics": "topics",
+         "/api/messages?topic_id=1": "messages"}  # fmt: skip
+
+
+def served_by(forum: Forum, path: str) -> str:
+    return requests.get(forum.gateway + path, timeout=15).headers["X-Served-By"].partition("/")[0]
+
+
+def check_routes(forum: Forum) -> None:
+    for path, module in PATHS.items():
+        moved = STAGES.index(forum.stage) >= STAGES.index(OWNERS[module])
+        assert served_by(forum, path) == (module if moved else "monolith"), f"{path} at {forum.stage}"
+    assert served_by(forum, "/") == ("web" if forum.stage == STAGES[5] else "monolith")
+
+
+def kept(forum: Forum, before: dict[str, str]) -> None:
+    """Of what ran before and runs now, only the kit is another container."""
+    after = forum.containers()
+    other = {service for service in before.keys() & after.keys() if before[service] != after[service]}
+    assert other <= {"kit"}, f"recreated on the way to {forum.stage}: {other}"
+
+
+@pytest.mark.timeout(1500)
+def test_there_and_back_again_under_load(walked: Forum, tmp_path: Path) -> None:
+    forum = walked
+    forum.up("0-monolith")
+    with load(tmp_path, forum.monolith) as clients:
+        before = forum.containers()
+
+        def step(stage: str, *words: str) -> None:
+            nonlocal before
+            forum.up(stage, *words)
+            kept(forum, before)
+            before = forum.containers()
+            clients.more()
+
+        step("1-gateway")
+        clients.go(forum.gateway)
+        check_routes(forum)
+        for stage in STAGES[2:5]:
+            step(stage)
+            check_routes(forum)
+        step("5-microservices", "--remove-orphans")
+        check_routes(forum)
+        assert not [service for service in before if service.startswith("monolith-") and service != "monolith-db"]
+        for stage in ("4-messages", "3-topics", "2-users", "1-gateway"):
+            step(stage)
+            check_routes(forum)
+        clients.go(forum.monolith)
+        step("0-monolith")
+        figures = clients.finish()
+    assert not broken(figures), figures["said"]
+
+
+@pytest.mark.timeout(1200)
+def test_every_application_is_replaced_without_a_failed_request(walked: Forum, tmp_path: Path) -> None:
+    forum = walked
+    forum.up("4-messages")
+    with load(tmp_path, forum.gateway) as clients:
+        for app in ("users", "topics", "messages", "monolith"):
+            forum.roll(f"{app}-1", f"{app}-2", f"{app}-worker", TAG=NEW)
+        for path in PATHS:
+            assert f"/{NEW}@" in requests.get(forum.gateway + path, timeout=15).headers["X-Served-By"]
+        clients.more()
+        figures = clients.finish()
+    assert not broken(figures), figures["said"]
