@@ -129,7 +129,7 @@ def _stage_bands(frame: Frame, stages: Sequence[Stage]) -> list[str]:
                 f'width="{frame.x(stage.done) - left:.1f}">'
                 f"<title>{title}: moving for {stage.done - stage.began:.1f} s</title></rect>"
             )
-        room = int((right - left - 12) / 14.5)
+        room = int((right - left - 12) / 15.5)
         arrow = "← " if stage.direction == "back" else ""
         for text in (stage.title, arrow + stage.name, arrow + stage.name.partition("-")[0]):
             if len(text) <= room:
