@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +47,12 @@ def test_an_image_says_what_it_is(images: None, app: str) -> None:  # noqa: ARG0
     assert config["Entrypoint"][:2] == ["python", "-m"]
     if app not in ("kit", "loadtest"):
         assert config["Healthcheck"]["Test"][0] == "CMD"
+
+
+def test_hadolint_has_nothing_to_say() -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    done = subprocess.run([hadolint, "Dockerfile"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 def test_a_missing_secret_is_named_in_one_line(images: None) -> None:  # noqa: ARG001
