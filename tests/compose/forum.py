@@ -148,7 +148,7 @@ class Load:
         return [line for line in lines if line["e"] == "failed"]
 
 
-PROMISES = ("failed", "lost", "doubled", "stale")
+PROMISES = ("failed", "lost", "doubled", "stale", "counters_off", "errors")
 
 
 def broken(figures: dict[str, Any]) -> dict[str, int]:
