@@ -18,7 +18,7 @@ demo: $(INSTALLED) ## Watch a monolith under load become microservices, and no r
 	@$(PYTHON) -m local.demo
 
 test: $(INSTALLED) ## Run the tests (some of them: TESTS="tests/kit -k fence")
-	@$(PYTHON) -m pytest $(TESTS)
+	@$(PYTHON) -m pytest -n 2 --dist loadfile $(TESTS)
 
 test-compose: $(INSTALLED) ## The stages in Docker Compose, on a real engine (TESTS="-k walk")
 	@$(PYTHON) -m pytest tests/compose $(TESTS)
