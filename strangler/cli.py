@@ -267,6 +267,8 @@ def main() -> NoReturn:
         _fail(error.format_message(), 2)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted; run the same command again to go on", 130)
+    except psycopg.errors.LockNotAvailable as error:
+        _fail(f"{error.diag.message_primary}; nothing was half done, run the same command again", 1)
     except psycopg.OperationalError as error:
         _fail(f"a database went away: {str(error).strip().splitlines()[0]}; run the same command again", 1)
     except psycopg.errors.InsufficientPrivilege as error:

@@ -56,7 +56,9 @@ class Stream:
         if self.subscription() is not None:
             return
         if self.publisher.one("slot", {"name": self.slot}) is None:
-            self.publisher.run("create_slot", {"name": self.slot})
+            with self.publisher.transaction():
+                self.publisher.run("wait_for_ever")
+                self.publisher.run("create_slot", {"name": self.slot})
         self.subscriber.run(
             "create_subscription", name=sql.Identifier(self.name), dsn=sql.Literal(self.publisher.dsn),
             slot=sql.Literal(self.slot), copy=sql.Literal(copy),

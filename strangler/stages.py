@@ -175,8 +175,11 @@ class Journey:
     # --- the gateway ------------------------------------------------------------------------------------------------
 
     def _keys(self, moved: list[str]) -> dict[str, str]:
-        to = {name: self._config.modules[name].target for name in moved}
-        table = routes.table(self._config, to, self._stage.default)
+        # A module on its way to a stage whose default is another application still goes to its source.
+        modules = self._config.modules.values()
+        at = {module.name: module.target if module.name in moved else module.source for module in modules}
+        elsewhere = {name: site for name, site in at.items() if site != self._stage.default}
+        table = routes.table(self._config, elsewhere, self._stage.default)
         return routes.keys(self._config, table, routes.root(self._config), spare=self._stage.spare)
 
     def _publish(self, moved: list[str]) -> None:

@@ -39,7 +39,12 @@ SELECT active_pid, wal_status, pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_f
        pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint AS kept
 FROM pg_replication_slots WHERE slot_name = %(name)s;
 
+-- name: wait_for_ever
+-- In a transaction, before a statement that makes nobody wait while it waits.
+SET LOCAL lock_timeout = 0;
+
 -- name: create_slot
+-- Waits for the end of every transaction that is open here and has written.
 SELECT pg_create_logical_replication_slot(%(name)s, 'pgoutput');
 
 -- name: drop_slots

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import psycopg
 import pytest
 
@@ -129,6 +132,25 @@ def test_a_switch_that_finds_a_long_writer_changes_nothing_and_succeeds_later(sh
     writer.execute("COMMIT")
     assert move.switch().owner == "stock"
     assert shop.run("stock", "SELECT note FROM items WHERE id = 7") == [("long",)]
+
+
+def test_create_waits_for_who_has_written_elsewhere_and_stops_nobody(shop: Shop) -> None:
+    """A slot begins only after every open transaction has ended, however long that takes."""
+    writer = shop.connect("monolith")
+    writer.execute("CREATE TEMP TABLE other (id int)")
+    writer.execute("BEGIN")
+    writer.execute("INSERT INTO other VALUES (1)")
+    with ThreadPoolExecutor(1) as pool:
+        created = pool.submit(shop.move().create)
+        waits = (
+            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_create_log%' AND wait_event = 'transactionid'"
+        )
+        began = time.monotonic()
+        while time.monotonic() < began + 1.0 or shop.run("monolith", waits) == [(0,)]:
+            shop.run("monolith", "UPDATE items SET note = 'not held up' WHERE id = 1")
+            assert time.monotonic() < began + 60
+        writer.execute("COMMIT")
+        created.result(60)
 
 
 def test_every_verb_can_be_repeated(shop: Shop) -> None:

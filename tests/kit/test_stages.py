@@ -55,6 +55,18 @@ def test_there_and_back_again_under_load(shop: Shop, writers: Writers, go: Go) -
     assert {site: shop.catalogue(site) for site in shop.dsn} == before
 
 
+def test_on_the_way_to_another_default_an_unmoved_module_still_goes_to_its_source(shop: Shop) -> None:
+    data: dict[str, Any] = shop.config.model_dump(by_alias=True)
+    data["sites"]["web"] = {"url": "http://127.0.0.1:9"}
+    data["stages"] = {"5-end": {"default": "web", "moved": ["stock"]}}
+    config = Config.model_validate(data)
+    journey = Journey(config, config.stage("end"), print)
+    found = journey._keys([])
+    assert found["traefik/http/routers/public-items/service"] == "monolith"
+    assert found["traefik/http/routers/public-default/service"] == "web"
+    assert journey._keys(["stock"])["traefik/http/routers/public-items/service"] == "stock"
+
+
 def test_tables_that_come_late_are_waited_for(shop: Shop, go: Go, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.run("stock", "ALTER TABLE items RENAME TO not_yet")
     monkeypatch.setattr(stages, "PAUSE_SECONDS", 0.05)
