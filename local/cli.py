@@ -118,7 +118,10 @@ def logs(state: State, name: str | None, lines: int) -> None:
 @click.argument("name")
 @click.pass_obj
 def restart(state: State, name: str) -> None:
-    """Replace a process (users-1), or all of an application one after another (users), without a failed request."""
+    """Replace a process (users-1), or all of an application one after another (users).
+
+    Behind the gateway, that is from stage 1 on, no request fails of it.
+    """
     with _stack(state) as stack:
         if not stack.supervisor.answers():
             raise LocalError("the stack is down; start it with: strangler-local up")

@@ -6,8 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 
 from local.errors import LocalError
 from local.layout import Layout
@@ -34,29 +35,30 @@ class Kit:
             [sys.executable, "-m", "strangler", *words], env=environment, cwd=CHECKOUT, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         ) as process:  # fmt: skip
+            assert process.stdout
+            assert process.stderr
+            said: list[str] = []
+            listener = threading.Thread(target=self._listen, args=(process.stderr, said), daemon=True)
+            listener.start()
             try:
-                assert process.stdout
-                assert process.stderr
-                said = self._listen(process.stderr)
                 answer = process.stdout.read()
+                listener.join()
             except BaseException:
                 process.terminate()
                 raise
         found = _last_object(answer)
         if process.returncode:
             differences = found.get("differences", [])
-            why = f"{len(differences)} rows differ, the first: {differences[0]}" if differences else said
+            why = f"{len(differences)} rows differ, the first: {differences[0]}" if differences else " ".join(said[-1:])
             command = " ".join(word for word in words if word != "--json")
             raise LocalError(f"`strangler {command}` failed: {why.removeprefix('strangler: ')}", 1)
         return found
 
-    def _listen(self, stream: Any) -> str:
-        last = ""
+    def _listen(self, stream: IO[str], said: list[str]) -> None:
         for line in stream:
             if line.strip():
-                last = line.strip()
-                self._say(last)
-        return last
+                said.append(line.strip())
+                self._say(line.strip())
 
 
 def _last_object(answer: str) -> dict[str, Any]:

@@ -52,6 +52,11 @@ class State:
     def make(self) -> None:
         """Create the directories, so that PostgreSQL's account can pass through but not look around."""
         self.root.parent.mkdir(parents=True, exist_ok=True)
+        if self.link is not None and not self.link.is_symlink():
+            if self.link.exists():
+                raise LocalError(f"{self.link} is in the way: PostgreSQL's account cannot reach it; remove it")
+            self.link.parent.mkdir(parents=True, exist_ok=True)
+            self.link.symlink_to(self.root)
         self.root.mkdir(mode=0o711, exist_ok=True)
         if self.root.stat().st_uid != os.geteuid():
             raise LocalError(f"{self.root} belongs to another account; name another with STRANGLER_STATE")
@@ -124,12 +129,5 @@ def locate(wish: str | Path | None = None) -> State:
     Where PostgreSQL's account could not reach it (root's home, say) it lies under /var/tmp, and a link leads there.
     """
     path = Path(os.path.abspath(wish or os.environ.get("STRANGLER_STATE") or CHECKOUT / ".state"))  # noqa: PTH100
-    path.parent.mkdir(parents=True, exist_ok=True)
     real = postgres.shadow(path)
-    if real == path:
-        return State(path)
-    if not path.is_symlink():
-        if path.exists():
-            raise LocalError(f"{path} is in the way: PostgreSQL's account cannot reach it; remove it")
-        path.symlink_to(real)
-    return State(real, link=path)
+    return State(real, link=path if real != path else None)
