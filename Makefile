@@ -1,6 +1,6 @@
 # `make help` lists the targets. Everything they need is put into .venv, from the locked files in requirements/.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format lock clean test-compose
+.PHONY: help demo test test-stages test-k8s lint format lock clean test-compose
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -19,6 +19,12 @@ demo: $(INSTALLED) ## Watch a monolith under load become microservices, and no r
 
 test: $(INSTALLED) ## Run the tests (some of them: TESTS="tests/kit -k fence")
 	@$(PYTHON) -m pytest -n 2 --dist loadfile $(TESTS)
+
+test-stages: $(INSTALLED) ## One contract at every stage of the local stack
+	@$(PYTHON) -m pytest -s tests/stages $(TESTS)
+
+test-k8s: $(INSTALLED) ## The Kubernetes manifests: they render and validate, without a cluster
+	@$(PYTHON) -m pytest -n 2 tests/k8s $(TESTS)
 
 test-compose: $(INSTALLED) ## The stages in Docker Compose, on a real engine (TESTS="-k walk")
 	@$(PYTHON) -m pytest tests/compose $(TESTS)

@@ -100,7 +100,9 @@ class Node:
 
     def tail(self, workload: str) -> str:
         lines = [line for each in self.of(workload) for line in each.log]
-        lines += [docker("logs", "--tail", "15", each.container, check=False) for each in self.of(workload) if each.container]
+        lines += [
+            docker("logs", "--tail", "15", each.container, check=False) for each in self.of(workload) if each.container
+        ]
         return f"--- {workload}\n" + "\n".join(lines[-30:])
 
     def execute(self, workload: str, *command: str) -> str:
@@ -148,7 +150,9 @@ class Node:
                     self.pods.remove(one)
                     return
                 time.sleep(1)
-        one.container = docker("run", "--detach", "--name", f"k8s-{one.name}", *self._options(one, spec["containers"][0]))
+        one.container = docker(
+            "run", "--detach", "--name", f"k8s-{one.name}", *self._options(one, spec["containers"][0])
+        )
         one.address = docker("inspect", "-f", "{{.NetworkSettings.IPAddress}}", one.container)
         self.say(f"{one.name} started")
         threading.Thread(target=self._probe, args=(one,), daemon=True).start()
@@ -165,7 +169,12 @@ class Node:
         spec = pod(one.workload)
         account = spec["securityContext"]
         secure = container["securityContext"]
-        words = [f"--hostname={one.name}", f"--dns={self.gateway}", "--dns-search=.", f"--user={account['runAsUser']}:{account['runAsGroup']}"]
+        words = [
+            f"--hostname={one.name}",
+            f"--dns={self.gateway}",
+            "--dns-search=.",
+            f"--user={account['runAsUser']}:{account['runAsGroup']}",
+        ]
         if "fsGroup" in account:
             words.append(f"--group-add={account['fsGroup']}")
         words += [f"--cap-drop={name}" for name in secure["capabilities"]["drop"]]
@@ -220,7 +229,11 @@ class Node:
             data = self.objects["ConfigMap", volume["configMap"]["name"]]["data"]
             mode = volume["configMap"].get("defaultMode", 0o644)
             return [(key, value.encode(), mode) for key, value in data.items()]
-        sources = volume["projected"]["sources"] if "projected" in volume else [{"secret": volume["secret"] | {"name": volume["secret"]["secretName"]}}]
+        sources = (
+            volume["projected"]["sources"]
+            if "projected" in volume
+            else [{"secret": volume["secret"] | {"name": volume["secret"]["secretName"]}}]
+        )
         mode = (volume.get("projected") or volume.get("secret"))["defaultMode"]
         return [
             (item["path"], base64.b64decode(self.secrets[source["secret"]["name"]]["data"][item["key"]]), mode)
@@ -239,7 +252,10 @@ class Node:
             time.sleep(readiness.get("initialDelaySeconds", 0))
         while one in self.pods:
             if not self._alive(one):
-                self.say(f"{one.name} ended and is started again:\n" + docker("logs", "--tail", "5", one.container, check=False))
+                self.say(
+                    f"{one.name} ended and is started again:\n"
+                    + docker("logs", "--tail", "5", one.container, check=False)
+                )
                 one.ready = False
                 docker("start", one.container, check=False)
                 one.address = docker("inspect", "-f", "{{.NetworkSettings.IPAddress}}", one.container, check=False)

@@ -1,4 +1,4 @@
-"""I3: the controller can be killed between any two statements and started again."""
+"""I3: the controller can be killed between any two statements that change something, and started again."""
 
 from __future__ import annotations
 
@@ -19,12 +19,16 @@ import os, sys
 from strangler.cli import main
 from strangler.database import Database
 
+# Statements that only look: a kill before one leaves the databases as a kill before the next that changes something.
+LOOKS = {"copying", "subscription", "position", "replayed", "slot", "slot_suffix", "exists", "columns", "primary_key",
+         "settings", "empty", "publication_exists", "fenced", "installed", "rows", "controller", "sequences",
+         "crossing_foreign_keys", "remembered_constraints", "constraint_exists", "others"}
 left = int(os.environ["STATEMENTS"])
 run = Database.run
 
 def counted(self, name, /, *args, **pieces):
     global left
-    if name != "copying" and name != "subscription":  # asked again and again while waiting
+    if name not in LOOKS:
         left -= 1
         if left < 0:
             os.kill(os.getpid(), 9)
@@ -54,7 +58,7 @@ def command(shop: Shop, folder: Path, verb: str, statements: int) -> int:
 
 @pytest.mark.parametrize("verb", ["create", "switch", "reverse", "cancel"])
 def test_killed_before_any_statement_and_run_again(shop: Shop, writers: Writers, tmp_path: Path, verb: str) -> None:
-    """Every statement of the verb in turn; in one go, each run beginning where the killed ones before have got to."""
+    """Every such statement of the verb in turn; each run begins where the killed ones before it have got to."""
     before = {site: shop.catalogue(site) for site in shop.dsn}
     with writers:
         if verb != "create":
@@ -71,7 +75,7 @@ def test_killed_before_any_statement_and_run_again(shop: Shop, writers: Writers,
             kills += 1
             writers.wait_for(2)
         writers.wait_for(20)
-    assert kills > 5
+    assert kills > 3
     move = shop.move_again()
     if verb == "cancel":
         writers.check("monolith")
