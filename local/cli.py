@@ -141,6 +141,8 @@ def restart(state: State, name: str) -> None:
 def down(state: State, purge: bool) -> None:
     """Stop everything. The data stays, unless --purge."""
     if not state.root.exists():
+        if purge:
+            state.purge()  # a link that leads nowhere any more
         click.echo("there is nothing to stop")
         return
     with state.lock():
