@@ -1,6 +1,6 @@
 # `make help` lists the targets. Everything they need is put into .venv, from the locked files in requirements/.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-stages test-k8s lint format lock clean test-compose
+.PHONY: help demo test test-stages test-k8s lint format lock clean test-compose test-swarm
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -28,6 +28,9 @@ test-k8s: $(INSTALLED) ## The Kubernetes manifests: they render and validate, wi
 
 test-compose: $(INSTALLED) ## The stages in Docker Compose, on a real engine (TESTS="-k walk")
 	@$(PYTHON) -m pytest tests/compose $(TESTS)
+
+test-swarm: $(INSTALLED) ## The stages in Docker Swarm, on a real engine (TESTS="-k walk")
+	@$(PYTHON) -m pytest tests/swarm $(TESTS)
 
 lint: $(INSTALLED) ## ruff, mypy, import-linter
 	$(VENV)/bin/ruff check .

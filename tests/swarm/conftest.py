@@ -14,11 +14,6 @@ from tests.swarm.docker import docker, lines, run
 from tests.swarm.stack import V1, V2, Stack
 
 
-def pytest_ignore_collect(config: pytest.Config) -> bool | None:
-    asked_for = any("tests/swarm" in str(word) for word in config.invocation_params.args)
-    return None if asked_for else True
-
-
 @pytest.fixture(scope="session")
 def swarm() -> Iterator[None]:
     active = docker("info", "--format", "{{.Swarm.LocalNodeState}}") == "active"

@@ -174,7 +174,9 @@ class Stack:
         """Everything of this stack: services, networks, configs, volumes, secrets."""
         mine = f"label=com.docker.stack.namespace={self.name}"
         run("docker", "stack", "rm", self.name)
-        wait_for("its containers to end", lambda: not lines("ps", "--all", "--quiet", f"--filter={mine}"), 120)
+        wait_for("its containers to end", lambda: not lines("ps", "--quiet", f"--filter={mine}"), 120)
+        if ended := lines("ps", "--all", "--quiet", f"--filter={mine}"):  # Swarm leaves those of jobs behind
+            run("docker", "rm", "--force", *ended)
         wait_for("its networks to go", lambda: not lines("network", "ls", "--quiet", f"--filter={mine}"), 60)
         wait_for("its volumes to go", lambda: self._removed("volume", mine), 60)
         wait_for("its secrets to go", lambda: self._removed("secret", f"label=forum.stack={self.name}"), 60)
