@@ -43,7 +43,8 @@ def filled(environment: dict[str, str], authorization: dict[str, str]) -> None: 
         connection.execute(
             "INSERT INTO topics (title, author_id, last_activity_at)"
             # Dated ahead of what other files leave in the same database, so that these are the first page.
-            " SELECT 't' || g, (SELECT min(id) FROM users) + g %% 90, now() + interval '1 year' - g * interval '1 minute'"
+            " SELECT 't' || g, (SELECT min(id) FROM users) + g %% 90,"
+            " now() + interval '1 year' - g * interval '1 minute'"
             " FROM generate_series(1, %s) g",
             (TOPICS,),
         )
