@@ -2,9 +2,45 @@
 
 from __future__ import annotations
 
-from redis import Redis
+import time
+from typing import Any
+
+from redis import ConnectionError as RedisConnectionError
+from redis import ConnectionPool, Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+
+PAUSE = 1.0
+"""Seconds for which no connection is tried after one failed."""
+
+
+class PausingPool(ConnectionPool):
+    """Says at once that Redis is away, when it just was.
+
+    No time-out of ours bounds the look-up of a name, and in some networks that of a name which nobody has at the moment
+    takes a second or more. One of the callers finds out, not every one of them at each command.
+    """
+
+    _again = 0.0
+
+    def get_connection(self, *args: Any, **options: Any) -> Any:
+        """A connection.
+
+        Raises:
+            RedisError: there is none, or there was none less than PAUSE seconds ago.
+        """
+        away = self._again > 0
+        if away:
+            if time.monotonic() < self._again:
+                raise RedisConnectionError("Redis was away a moment ago")
+            self._again = time.monotonic() + PAUSE  # the others need not wait for what comes of this one
+        try:
+            connection = super().get_connection(*args, **options)
+        except RedisError:
+            self._again = time.monotonic() + PAUSE
+            raise
+        self._again = 0.0
+        return connection
 
 
 def connect(url: str, timeout: float = 0.5) -> Redis:
@@ -12,7 +48,7 @@ def connect(url: str, timeout: float = 0.5) -> Redis:
 
     One retry, at once: it mends a pooled connection that Redis closed when it restarted.
     """
-    return Redis.from_url(
+    pool = PausingPool.from_url(
         url,
         protocol=2,
         decode_responses=True,
@@ -20,3 +56,4 @@ def connect(url: str, timeout: float = 0.5) -> Redis:
         socket_connect_timeout=timeout,
         retry=Retry(NoBackoff(), 1),
     )
+    return Redis.from_pool(pool)

@@ -42,9 +42,9 @@ class Forum:
     def words(self, stage: str, *words: str) -> list[str]:
         return ["docker", "compose", "-p", self.project, "-f", f"compose/{stage}.yaml", *words]
 
-    def run(self, stage: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(self, stage: str, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.words(stage, *words), cwd=ROOT, env=os.environ | self.environment | environment,
+            self.words(stage, *words), cwd=ROOT, env=os.environ | self.environment,
             capture_output=True, text=True, timeout=UP_SECONDS, check=False,
         )  # fmt: skip
 
@@ -54,16 +54,18 @@ class Forum:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
-    def up(self, stage: str, *words: str, **environment: str) -> None:
+    def up(self, stage: str, *words: str) -> None:
         """The command of the README; returns when it does."""
-        done = self.run(stage, "up", "-d", "--wait", *words, **environment)
+        began = time.monotonic()
+        done = self.run(stage, "up", "-d", "--wait", *words)
+        print(f"up {stage} {' '.join(words)}: {time.monotonic() - began:.0f} s", flush=True)
         assert done.returncode == 0, f"up {stage} {words}: {done.stderr[-2000:]}\n{self.logs('kit')}"
         self.stage = stage
 
-    def roll(self, *services: str, **environment: str) -> None:
+    def roll(self, *services: str) -> None:
         """One after another, as the README has it."""
         for service in services:
-            self.up(self.stage, "--no-deps", service, **environment)
+            self.up(self.stage, "--no-deps", service)
 
     def logs(self, service: str) -> str:
         return self.run(self.stage, "logs", "--no-log-prefix", "--tail", "40", service).stdout

@@ -25,10 +25,11 @@ def test_a_taken_port_is_named(bruised: Forum) -> None:
 def test_stage_3_comes_up_at_once_also_when_asked_twice(bruised: Forum) -> None:
     both = [bruised.start("3-topics", "up", "-d", "--wait") for _ in range(2)]
     said = [one.communicate(timeout=600)[0] for one in both]
+    known = ("Conflict", "already in", "already exists", "No such container", "is ambiguous")
     for one, words in zip(both, said, strict=True):
-        assert one.returncode == 0 or "Conflict" in words or "already in" in words or "No such container" in words, (
-            words
-        )
+        assert one.returncode == 0 or any(word in words for word in known), words[-2000:]
+    if any("is ambiguous" in words for words in said):  # an engine that lets two make one network: see the README
+        docker("network", "prune", "-f", "--filter", f"label=com.docker.compose.project={bruised.project}")
     bruised.up("3-topics")
     found = requests.get(f"{bruised.gateway}/api/topics", timeout=15)
     assert found.status_code == 200
@@ -36,6 +37,7 @@ def test_stage_3_comes_up_at_once_also_when_asked_twice(bruised: Forum) -> None:
 
 
 def test_a_kit_killed_in_its_step_is_taken_up_where_it_stood(bruised: Forum, tmp_path: Path) -> None:
+    bruised.up("3-topics")
     with load(tmp_path, bruised.gateway) as clients:
         first = bruised.start("4-messages", "up", "-d", "--wait")
         kit = bruised.container("kit")
@@ -51,6 +53,7 @@ def test_a_kit_killed_in_its_step_is_taken_up_where_it_stood(bruised: Forum, tmp
 
 
 def test_a_killed_worker_and_a_redis_that_is_away_fail_no_request(bruised: Forum, tmp_path: Path) -> None:
+    bruised.up("4-messages")
     with load(tmp_path, bruised.gateway) as clients:
         for worker in ("topics-worker", "messages-worker"):
             docker("kill", bruised.container(worker))
@@ -65,6 +68,7 @@ def test_a_killed_worker_and_a_redis_that_is_away_fail_no_request(bruised: Forum
 
 
 def test_a_database_that_is_away_is_a_503_with_a_time_to_come_back(bruised: Forum, tmp_path: Path) -> None:
+    bruised.up("4-messages")
     with load(tmp_path, bruised.gateway) as clients:
         docker("stop", bruised.container("users-db"))
         answer = requests.get(f"{bruised.gateway}/api/users?ids=1", timeout=30)
@@ -79,6 +83,7 @@ def test_a_database_that_is_away_is_a_503_with_a_time_to_come_back(bruised: Foru
 
 
 def test_control_a_backend_killed_without_a_drain_is_seen(bruised: Forum, tmp_path: Path) -> None:
+    bruised.up("4-messages")
     with load(tmp_path, bruised.gateway) as clients:
         for _ in range(10):
             docker("kill", bruised.container("messages-1"))
