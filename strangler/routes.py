@@ -6,6 +6,7 @@ Keys: Traefik's manual, "KV Configuration Reference".
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import redis as redis_client
@@ -23,11 +24,16 @@ def table(config: Config, to: dict[str, str], default: str) -> dict[str, str]:
 
 
 def keys(
-    config: Config, routes: dict[str, str], root: str = "traefik", internal: bool = True, spare: str | None = None
+    config: Config,
+    routes: dict[str, str],
+    root: str = "traefik",
+    sites: Collection[str] | None = None,
+    spare: str | None = None,
 ) -> dict[str, str]:
     """The whole configuration as Traefik reads it from a key-value store.
 
-    `internal` adds an entrance for each site, on the entry point of that name, by which the sites reach each other.
+    Each of the `sites` (all, when not given) gets an entrance on the entry point of its name, by which the sites reach
+    each other.
     `spare` serves what no module has while the default is not healthy.
     """
     found: dict[str, str] = {}
@@ -46,6 +52,8 @@ def keys(
         label = "default" if prefix == "/" else prefix.strip("/").replace("/", "-").replace(".", "-")
         router(f"public-{label}", f"PathPrefix(`{prefix}`)", destination, "public")
     for name, site in config.sites.items():
+        if sites is not None and name not in sites:
+            continue
         try:
             servers = site.servers
         except StranglerError:  # not in this place, or not yet
@@ -60,8 +68,7 @@ def keys(
         found[f"{balancer}/healthcheck/path"] = "/readyz" if len(servers) > 1 else "/livez"
         found[f"{balancer}/healthcheck/interval"] = "500ms"
         found[f"{balancer}/healthcheck/timeout"] = "3s"
-        if internal:
-            router(f"internal-{name}", "PathPrefix(`/`)", name, name)
+        router(f"internal-{name}", "PathPrefix(`/`)", name, name)
     return found
 
 

@@ -44,7 +44,7 @@ class Journey:
         for module in modules:
             if module.name in self._stage.moved:
                 self._forward(module)
-        self._route(self._stage.moved)
+        self._route(self._stage.moved, arrived=True)
         if self._stage.cancel:
             for module in reversed(modules):
                 self._cancel(module)
@@ -54,8 +54,10 @@ class Journey:
         """Keep the gateway's routes at the stage for ever, also when its store has lost them."""
         while True:
             time.sleep(WATCH_SECONDS)
+            if self._config.gateway is None:
+                continue
             try:
-                self._publish(self._stage.moved)
+                self._publish(self._stage.moved, arrived=True)
             except StranglerError as error:
                 self._say(str(error))
 
@@ -67,8 +69,12 @@ class Journey:
             owner = self._owner(module)
             if owner != wanted:
                 found.append(f"{module.name} is owned by {owner}, not by {wanted}")
-        if self._config.gateway and any(routes.outdated(routes.connect(self._config), self._keys(self._stage.moved))):
-            found.append("the gateway has other routes")
+            elif self._stage.cancel and self._exists(module):
+                found.append(f"{module.name} is still replicated")
+        if self._config.gateway:
+            keys = self._keys(self._stage.moved, arrived=True)
+            if any(routes.outdated(routes.connect(self._config), keys, routes.root(self._config))):
+                found.append("the gateway has other routes")
         return found
 
     # --- one module -------------------------------------------------------------------------------------------------
@@ -174,19 +180,21 @@ class Journey:
 
     # --- the gateway ------------------------------------------------------------------------------------------------
 
-    def _keys(self, moved: list[str]) -> dict[str, str]:
+    def _keys(self, moved: list[str], arrived: bool = False) -> dict[str, str]:
+        """On arrival there are no entrances but those that something leads to; on the way there are all."""
         # A module on its way to a stage whose default is another application still goes to its source.
         modules = self._config.modules.values()
         at = {module.name: module.target if module.name in moved else module.source for module in modules}
         elsewhere = {name: site for name, site in at.items() if site != self._stage.default}
         table = routes.table(self._config, elsewhere, self._stage.default)
-        return routes.keys(self._config, table, routes.root(self._config), spare=self._stage.spare)
+        needed = {self._stage.default, self._stage.spare or self._stage.default, *at.values()}
+        sites = needed if arrived else set(self._config.sites)
+        return routes.keys(self._config, table, routes.root(self._config), sites, self._stage.spare)
 
-    def _publish(self, moved: list[str]) -> None:
-        routes.publish(routes.connect(self._config), self._keys(moved), routes.root(self._config))
+    def _publish(self, moved: list[str], arrived: bool = False) -> None:
+        routes.publish(routes.connect(self._config), self._keys(moved, arrived), routes.root(self._config))
 
-    def _route(self, moved: list[str]) -> None:
+    def _route(self, moved: list[str], arrived: bool = False) -> None:
         if self._config.gateway is None:
             return
-
-        self._until("the gateway's store", lambda: self._publish(moved))
+        self._until("the gateway's store", lambda: self._publish(moved, arrived))

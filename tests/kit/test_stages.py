@@ -65,6 +65,38 @@ def test_on_the_way_to_another_default_an_unmoved_module_still_goes_to_its_sourc
     assert found["traefik/http/routers/public-items/service"] == "monolith"
     assert found["traefik/http/routers/public-default/service"] == "web"
     assert journey._keys(["stock"])["traefik/http/routers/public-items/service"] == "stock"
+    # Where nothing leads, nobody is asked for its health.
+    assert "traefik/http/routers/internal-monolith/rule" in journey._keys(["stock"])
+    assert "traefik/http/routers/internal-monolith/rule" not in journey._keys(["stock"], arrived=True)
+    assert "traefik/http/routers/internal-stock/rule" in journey._keys(["stock"], arrived=True)
+
+
+def test_a_stage_that_cancels_is_not_reached_before(shop: Shop, go: Go) -> None:
+    data: dict[str, Any] = shop.config.model_dump(by_alias=True)
+    data["stages"] = {"0-before": {"default": "monolith", "cancel": True}}
+    config = Config.model_validate(data)
+    journey = Journey(config, config.stage("0"), print)
+    assert journey.missing() == []
+    go("2")
+    go("1")
+    assert journey.missing() == ["stock is still replicated"]
+
+
+def test_who_stays_without_a_gateway_has_nothing_to_say(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    naps = iter(range(3))
+
+    def sleep(_: float) -> None:
+        if next(naps, None) is None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(stages.time, "sleep", sleep)
+    data: dict[str, Any] = shop.config.model_dump(by_alias=True)
+    data["stages"] = {"1-same": {"default": "monolith"}}
+    config = Config.model_validate(data).model_copy(update={"gateway": None})
+    with pytest.raises(KeyboardInterrupt):
+        Journey(config, config.stage("1"), said.append).stay()
+    assert said == []
 
 
 def test_tables_that_come_late_are_waited_for(shop: Shop, go: Go, monkeypatch: pytest.MonkeyPatch) -> None:
