@@ -46,7 +46,7 @@ def images() -> Iterator[None]:
 def forum(name: str) -> Iterator[Forum]:
     environment = {
         "TAG": OLD, "REGISTRY": "", "COMPOSE_REMOVE_ORPHANS": "", "HEALTH_INTERVAL": "4s",
-        "GATEWAY_PORT": str(free_port()), "MONOLITH_PORT": str(free_port()),
+        **{f"{door}_PORT": str(free_port()) for door in ("GATEWAY", "MONOLITH", "LOAD", "PROMETHEUS")},
     }  # fmt: skip
     found = Forum(f"{RUN}-{name}", environment)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -16,6 +17,13 @@ ROOT = Path(__file__).parents[2]
 STAGES = ("0-monolith", "1-gateway", "2-users", "3-topics", "4-messages", "5-microservices")
 UP_SECONDS = 420
 """Only so that a test ends: nothing is judged by how long it took."""
+
+
+def commands(section: str) -> list[str]:
+    """The commands of a section of compose/README.md."""
+    readme = (ROOT / "compose" / "README.md").read_text()
+    text = re.split(rf"^## {re.escape(section)}$", readme, flags=re.MULTILINE)[1].split("\n## ")[0]
+    return [line[4:] for line in text.splitlines() if line.startswith("    ")]
 
 
 def docker(*words: str, check: bool = True) -> str:
@@ -62,10 +70,15 @@ class Forum:
         assert done.returncode == 0, f"up {stage} {words}: {done.stderr[-2000:]}\n{self.logs('kit')}"
         self.stage = stage
 
-    def roll(self, *services: str) -> None:
-        """One after another, as the README has it."""
-        for service in services:
-            self.up(self.stage, "--no-deps", service)
+    def type(self, *lines: str) -> str:
+        """Into a shell, as the README has it; what was said."""
+        done = subprocess.run(
+            ["sh", "-ec", "\n".join(lines)], cwd=ROOT,
+            env=os.environ | self.environment | {"COMPOSE_PROJECT_NAME": self.project},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=UP_SECONDS, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{lines}: {done.stdout[-3000:]}"
+        return done.stdout
 
     def logs(self, service: str) -> str:
         return self.run(self.stage, "logs", "--no-log-prefix", "--tail", "40", service).stdout

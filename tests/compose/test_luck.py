@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 
-from tests.compose.forum import Forum, broken, docker, load, wait_for
+from tests.compose.forum import Forum, broken, commands, docker, load, wait_for
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -20,6 +22,29 @@ def test_a_taken_port_is_named(bruised: Forum) -> None:
     assert done.returncode != 0
     assert f"127.0.0.1:{port}" in done.stderr
     assert "already in use" in done.stderr or "already allocated" in done.stderr
+
+
+def test_seed_load_and_observe_are_as_the_readme_has_them(bruised: Forum) -> None:
+    bruised.environment["LOAD_USERS"] = "5"
+    bruised.up("1-gateway")
+    seed, load_up, load_stop, load_logs, observe = commands("Profiles")
+    bruised.type(seed, load_up)
+    page = f"http://127.0.0.1:{bruised.environment['LOAD_PORT']}"
+    wait_for(lambda: any(row["num_requests"] > 50 for row in told(f"{page}/stats/requests", "stats")), "some load")
+    said = bruised.type(load_stop, load_logs)
+    assert re.search(r"promises: requests \d+, failed 0, lost 0, doubled 0, stale 0", said), said[-2000:]
+    bruised.type(observe)
+    up = f"http://127.0.0.1:{bruised.environment['PROMETHEUS_PORT']}/api/v1/query?query=count by (job) (up == 1)"
+    wait_for(lambda: len(told(up, "data").get("result", [])) == 2, "figures of gateway and forum")
+    bruised.type("docker compose -f compose/1-gateway.yaml --profile observe stop prometheus")
+
+
+def told(url: str, name: str) -> Any:
+    """A field of a JSON answer; empty as long as there is none."""
+    try:
+        return requests.get(url, timeout=10).json().get(name) or {}
+    except requests.RequestException:
+        return {}
 
 
 def test_stage_3_comes_up_at_once_also_when_asked_twice(bruised: Forum) -> None:

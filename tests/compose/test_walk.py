@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from tests.compose.conftest import NEW
-from tests.compose.forum import STAGES, Forum, broken, load
+from tests.compose.forum import STAGES, Forum, broken, commands, load
 
 OWNERS = {"users": "2-users", "topics": "3-topics", "messages": "4-messages"}
 PATHS = {"/api/users?ids=1": "users", "/.well-known/jwks.json": "users", "/api/topics": "topics",
@@ -69,9 +69,18 @@ def test_there_and_back_again_under_load(walked: Forum, tmp_path: Path) -> None:
 def replace_everything(forum: Forum) -> None:
     """By another version: one application as the README has it, then the others side by side."""
     forum.environment["TAG"] = NEW
-    forum.roll("users-1", "users-2", "users-worker")
+    block = "\n".join(commands("A new version, one replica at a time"))
+    for word, ours in (
+        ("TAG=v2", f"TAG={NEW}"),
+        ("2-users", forum.stage),
+        (" monolith-1 monolith-2 monolith-worker", ""),
+    ):
+        assert word in block
+        block = block.replace(word, ours)
+    forum.type(block)
+    others = ("topics", "messages", "monolith")
     for replica in ("1", "2", "worker"):
-        apps = ("topics", "messages", "monolith") if replica == "worker" else ("topics", "messages", "monolith", "web")
-        forum.up(forum.stage, "--no-deps", *(f"{app}-{replica}" for app in apps))
+        apps = others if replica == "worker" else (*others, "web")
+        forum.up(forum.stage, *(f"{app}-{replica}" for app in apps))
     for path in ("/", "/login", *PATHS):
         assert f"/{NEW}@" in requests.get(forum.gateway + path, timeout=15).headers["X-Served-By"], path
