@@ -1,10 +1,12 @@
 # `make help` lists the targets. Everything they need is put into .venv, from the locked files in requirements/.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-stages test-k8s lint format lock clean test-compose test-swarm
+.PHONY: help demo test test-stages test-k8s lint format lock clean test-node test-compose test-swarm
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
+# A venv of its own: what checkov depends on does not go with the rest.
+CHECKOV := build/checkov
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -23,8 +25,11 @@ test: $(INSTALLED) ## Run the tests (some of them: TESTS="tests/kit -k fence")
 test-stages: $(INSTALLED) ## One contract at every stage of the local stack
 	@$(PYTHON) -m pytest -s tests/stages $(TESTS)
 
-test-k8s: $(INSTALLED) ## The Kubernetes manifests: they render and validate, without a cluster
+test-k8s: $(INSTALLED) $(CHECKOV)/.installed ## The Kubernetes manifests: they render and validate, without a cluster
 	@$(PYTHON) -m pytest -n 2 tests/k8s $(TESTS)
+
+test-node: $(INSTALLED) ## The pods of the Kubernetes stages as containers, on a real engine, as root
+	@$(PYTHON) -m pytest -s tests/node $(TESTS)
 
 test-compose: $(INSTALLED) ## The stages in Docker Compose, on a real engine (TESTS="-k walk")
 	@$(PYTHON) -m pytest tests/compose $(TESTS)
@@ -51,6 +56,8 @@ lock: $(INSTALLED) ## Write requirements/*.txt anew from pyproject.toml
 		--extra loadtest -c requirements/dev.txt pyproject.toml -o requirements/loadtest.txt
 	echo uv | $(VENV)/bin/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header \
 		-c requirements/dev.txt - -o requirements/uv.txt
+	echo checkov | $(VENV)/bin/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header \
+		- -o requirements/checkov.txt
 
 clean: ## Stop what runs, remove .venv, build/ and all state
 	@if [ -x $(VENV)/bin/strangler-local ]; then for state in .state build/demo/state; do \
@@ -72,4 +79,10 @@ $(INSTALLED): requirements/uv.txt requirements/dev.txt pyproject.toml
 	@$(PYTHON) -m pip install -q --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@$(VENV)/bin/uv pip sync -q --python $(PYTHON) --require-hashes requirements/dev.txt
 	@$(VENV)/bin/uv pip install -q --python $(PYTHON) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(CHECKOV)/.installed: requirements/checkov.txt $(INSTALLED)
+	@echo "Setting up checkov in $(CHECKOV) ..."
+	@$(VENV)/bin/uv venv -q --clear --python $(PYTHON) $(CHECKOV)
+	@$(VENV)/bin/uv pip sync -q --python $(CHECKOV)/bin/python --require-hashes requirements/checkov.txt
 	@touch $@
