@@ -57,6 +57,12 @@ def base_app(site: str, settings: Settings, *, keys: Keys, database: Database | 
     return app
 
 
+def redis_of(app: Flask) -> Redis:
+    """Its one client: who finds out that Redis is away does so for all of it."""
+    found: Resources = app.extensions["forum"]
+    return found.redis
+
+
 P = ParamSpec("P")
 Kind = TypeVar("Kind")
 

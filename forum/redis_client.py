@@ -18,7 +18,8 @@ class PausingPool(ConnectionPool):
     """Says at once that Redis is away, when it just was.
 
     No time-out of ours bounds the look-up of a name, and in some networks that of a name which nobody has at the moment
-    takes a second or more. One of the callers finds out, not every one of them at each command.
+    takes a second or more. One of the callers finds out, not every one of them at each command. (With pybreaker all
+    would try while one does, or wait for it.)
     """
 
     _again = 0.0
@@ -46,7 +47,7 @@ class PausingPool(ConnectionPool):
 def connect(url: str, timeout: float = 0.5) -> Redis:
     """A client for `url` (connects when first used). `timeout`, in seconds, bounds the connect and every answer.
 
-    One retry, at once: it mends a pooled connection that Redis closed when it restarted.
+    Nothing is tried twice. A connection that Redis closed when it restarted is noticed when the pool hands it out.
     """
     pool = PausingPool.from_url(
         url,
@@ -54,6 +55,6 @@ def connect(url: str, timeout: float = 0.5) -> Redis:
         decode_responses=True,
         socket_timeout=timeout,
         socket_connect_timeout=timeout,
-        retry=Retry(NoBackoff(), 1),
+        retry=Retry(NoBackoff(), 0),
     )
     return Redis.from_pool(pool)

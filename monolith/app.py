@@ -8,10 +8,9 @@ from __future__ import annotations
 from flask import Flask
 
 from forum import pages
-from forum.application import base_app, boots, provide
+from forum.application import base_app, boots, provide, redis_of
 from forum.database import Database
 from forum.passwords import Passwords
-from forum.redis_client import connect
 from forum.remote import Remote
 from forum.settings import IssuerSettings, PagesSettings, StoreSettings, load
 from forum.tokens import Issuer
@@ -28,7 +27,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or load(Settings)
     issuer = Issuer(settings.token_private_key.get_secret_value(), settings.access_seconds)
     app = base_app("monolith", settings, keys=issuer, database=Database.of(settings, "monolith"))
-    provide(app, issuer, Passwords.of(settings), Remote(settings.forum_api_url, connect(settings.redis_url)))
+    provide(app, issuer, Passwords.of(settings), Remote(settings.forum_api_url, redis_of(app)))
     for module in (users, sessions, topics, messages):
         app.register_blueprint(module.blueprint)
     pages.init_app(app, in_process(app), settings.secret_key.get_secret_value())

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.compose.forum import ROOT, Forum, docker
+from tests.compose.forum import Forum
+from tests.docker import CHECKOUT, docker
 from tests.servers import free_port
 
 RUN = f"forum-test-{secrets.token_hex(3)}"
@@ -32,7 +33,7 @@ def images() -> Iterator[None]:
     for tag in (OLD, NEW):
         subprocess.run(
             ["docker", "buildx", "bake"],
-            cwd=ROOT,
+            cwd=CHECKOUT,
             env=os.environ | {"TAG": tag, "REGISTRY": ""},
             check=True,
             timeout=600,

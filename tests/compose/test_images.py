@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.compose.conftest import OLD
-from tests.compose.forum import ROOT, docker
+from tests.docker import CHECKOUT, docker
 
 APPS = ("monolith", "users", "topics", "messages", "web", "kit", "loadtest")
 CODE = {
@@ -51,7 +51,7 @@ def test_an_image_says_what_it_is(images: None, app: str) -> None:  # noqa: ARG0
 
 def test_hadolint_has_nothing_to_say() -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
-    done = subprocess.run([hadolint, "Dockerfile"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run([hadolint, "Dockerfile"], cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
@@ -59,7 +59,7 @@ def test_a_missing_secret_is_named_in_one_line(images: None) -> None:  # noqa: A
     done = subprocess.run(
         ["docker", "run", "--rm", "--network=none", "-e", "DATABASE_URL_FILE=/run/secrets/nothing",
          f"forum-topics:{OLD}"],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode != 0
     assert "DATABASE_URL_FILE: cannot read /run/secrets/nothing: No such file or directory" in done.stderr

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import requests
 
-from tests.compose.forum import Forum, broken, commands, docker, load, wait_for
+from tests.compose.forum import Forum, commands
+from tests.docker import docker, wait_for
+from tests.load import load
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -30,12 +32,12 @@ def test_seed_load_and_observe_are_as_the_readme_has_them(bruised: Forum) -> Non
     seed, load_up, load_stop, load_logs, observe = commands("Profiles")
     bruised.type(seed, load_up)
     page = f"http://127.0.0.1:{bruised.environment['LOAD_PORT']}"
-    wait_for(lambda: any(row["num_requests"] > 50 for row in told(f"{page}/stats/requests", "stats")), "some load")
+    wait_for("some load", lambda: any(row["num_requests"] > 50 for row in told(f"{page}/stats/requests", "stats")))
     said = bruised.type(load_stop, load_logs)
     assert re.search(r"promises: requests \d+, failed 0, lost 0, doubled 0, stale 0", said), said[-2000:]
     bruised.type(observe)
     up = f"http://127.0.0.1:{bruised.environment['PROMETHEUS_PORT']}/api/v1/query?query=count by (job) (up == 1)"
-    wait_for(lambda: len(told(up, "data").get("result", [])) == 2, "figures of gateway and forum")
+    wait_for("figures of gateway and forum", lambda: len(told(up, "data").get("result", [])) == 2)
     bruised.type("docker compose -f compose/1-gateway.yaml --profile observe stop prometheus")
 
 
@@ -66,15 +68,14 @@ def test_a_kit_killed_in_its_step_is_taken_up_where_it_stood(bruised: Forum, tmp
     with load(tmp_path, bruised.gateway) as clients:
         first = bruised.start("4-messages", "up", "-d", "--wait")
         kit = bruised.container("kit")
-        wait_for(lambda: "4-messages: " in docker("logs", kit, check=False), "the kit to begin", 300)
+        wait_for("the kit to begin", lambda: "4-messages: " in docker("logs", kit, check=False), 300)
         docker("kill", kit)
         said = first.communicate(timeout=600)[0]
         assert first.returncode != 0, said
         assert f"{kit} exited (137)" in said, said
         bruised.up("4-messages")
         clients.more()
-        figures = clients.finish()
-    assert not broken(figures), figures["said"]
+        clients.require_kept()
 
 
 def test_a_killed_worker_and_a_redis_that_is_away_fail_no_request(bruised: Forum, tmp_path: Path) -> None:
@@ -88,8 +89,7 @@ def test_a_killed_worker_and_a_redis_that_is_away_fail_no_request(bruised: Forum
         clients.more(60)
         docker("start", bruised.container("redis"))
         clients.more(40)
-        figures = clients.finish()
-    assert not broken(figures), figures["said"]
+        clients.require_kept()
 
 
 def test_a_database_that_is_away_is_a_503_with_a_time_to_come_back(bruised: Forum, tmp_path: Path) -> None:
@@ -100,11 +100,10 @@ def test_a_database_that_is_away_is_a_503_with_a_time_to_come_back(bruised: Foru
         assert answer.status_code == 503
         assert int(answer.headers["Retry-After"]) >= 1
         docker("start", bruised.container("users-db"))
-        wait_for(lambda: requests.get(f"{bruised.gateway}/api/users?ids=1", timeout=30).ok, "users to come back")
+        wait_for("users to come back", lambda: requests.get(f"{bruised.gateway}/api/users?ids=1", timeout=30).ok)
         clients.more()
-        figures = clients.finish()
+        clients.require_kept(but=("failed",))
     assert {line["status"] for line in clients.failures()} <= {503}, clients.failures()[:5]
-    assert not broken(figures | {"failed": 0}), figures["said"]
 
 
 def test_control_a_backend_killed_without_a_drain_is_seen(bruised: Forum, tmp_path: Path) -> None:
@@ -117,9 +116,8 @@ def test_control_a_backend_killed_without_a_drain_is_seen(bruised: Forum, tmp_pa
             clients.more(30)
             if clients.live()["failed"]:
                 break
-        figures = clients.finish()
-    assert broken(figures), "killing a backend went unnoticed: this harness proves nothing"
-    assert not broken(figures | {"failed": 0}), figures["said"]
+        figures = clients.require_kept(but=("failed",))
+    assert figures["failed"] > 0, "killing a backend went unnoticed: this harness proves nothing"
 
 
 def test_a_database_is_reached_by_its_own_service_only(bruised: Forum) -> None:

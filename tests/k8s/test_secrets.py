@@ -25,13 +25,18 @@ esac
 """
 
 
-def run(folder: Path, existing: str = "none") -> dict[str, dict[str, str]]:
+def written(folder: Path, existing: str = "none") -> str:
+    """What k8s/secrets.sh would create, as YAML."""
     (folder / "kubectl").write_text(KUBECTL)
     (folder / "kubectl").chmod(0o755)
-    written = folder / "written.yaml"
-    environment = {"PATH": f"{folder}:{os.environ['PATH']}", "WRITTEN": str(written), "EXISTING": existing}
+    to = folder / "written.yaml"
+    environment = {"PATH": f"{folder}:{os.environ['PATH']}", "WRITTEN": str(to), "EXISTING": existing}
     subprocess.run(["sh", str(K8S / "secrets.sh")], env=environment, check=True, capture_output=True)
-    found = [each for each in yaml.safe_load_all(written.read_text()) if each]
+    return to.read_text()
+
+
+def run(folder: Path, existing: str = "none") -> dict[str, dict[str, str]]:
+    found = [each for each in yaml.safe_load_all(written(folder, existing)) if each]
     return {
         each["metadata"]["name"]: {key: base64.b64decode(value).decode() for key, value in each["data"].items()}
         for each in found

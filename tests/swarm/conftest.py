@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.swarm.docker import docker, lines, run
+from tests.docker import docker, lines, run
 from tests.swarm.stack import V1, V2, Stack
 
 
@@ -25,11 +25,14 @@ def swarm() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def images() -> None:
-    """All images, in two versions."""
+def images() -> Iterator[None]:
+    """All images, in two versions, tagged for this run alone."""
     for tag in (V1, V2):
-        done = run("docker", "buildx", "bake", "--load", env=os.environ | {"TAG": tag}, seconds=900)
+        done = run("docker", "buildx", "bake", env=os.environ | {"TAG": tag, "REGISTRY": ""}, seconds=900)
         assert done.returncode == 0, done.stderr[-3000:]
+    yield
+    found = lines("image", "ls", "--format", "{{.Repository}}:{{.Tag}}")
+    docker("image", "rm", *(name for name in found if name.endswith((f":{V1}", f":{V2}"))), check=False)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Self
 
 import requests
 
-from tests.swarm.docker import wait_for
+from tests.docker import wait_for
 
 PAUSE = 0.3
 BOUND = 15.0

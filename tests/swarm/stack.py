@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
 
-from tests.swarm.docker import docker, lines, run, wait_for
+from tests.docker import docker, lines, run, wait_for
+from tests.load import SEED_PASSWORD
 
 STAGES = ("0-monolith", "1-gateway", "2-users", "3-topics", "4-messages", "5-microservices")
 STAGE_SECONDS = 240
 SETTLE_SECONDS = 180
-V1, V2 = "swarm-v1", "swarm-v2"
-SEED_PASSWORD = "swarm-demo"
+RUN = uuid4().hex[:6]
+V1, V2 = f"swarm-{RUN}-v1", f"swarm-{RUN}-v2"
 
 
 def free_port() -> int:
@@ -141,22 +142,12 @@ class Stack:
 
     # --- where the public enters ------------------------------------------------------------------------------------
 
-    @property
-    def addresses(self) -> Path:
-        return self.directory / "addresses.json"
+    def url(self, door: str) -> str:
+        return f"http://127.0.0.1:{self.ports[door]}"
 
     @property
     def timeline(self) -> Path:
         return self.directory / "timeline.jsonl"
-
-    def url(self, door: str) -> str:
-        return f"http://127.0.0.1:{self.ports[door]}"
-
-    def enter_by(self, door: str) -> None:
-        """The public uses `monolith` or `gateway` from now on, as if a name in the DNS had changed."""
-        new = self.addresses.with_suffix(".new")
-        new.write_text(json.dumps({"public": [self.url(door)]}))
-        new.replace(self.addresses)
 
     @property
     def _number(self) -> int:

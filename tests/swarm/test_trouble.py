@@ -7,7 +7,7 @@ import subprocess
 import pytest
 import requests
 
-from tests.swarm.docker import CHECKOUT, docker, run, wait_for
+from tests.docker import CHECKOUT, docker, run, wait_for
 from tests.swarm.stack import Stack
 
 pytestmark = pytest.mark.timeout(600)

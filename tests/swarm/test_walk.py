@@ -3,17 +3,19 @@ each other: each brings the stack to where it begins, which costs nothing when i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import requests
 
-from tests.swarm.docker import docker, lines, wait_for
-from tests.swarm.load import USERS, Load
+from tests.docker import docker, lines, wait_for
+from tests.load import Load, load
 from tests.swarm.probe import Probe
 from tests.swarm.stack import STAGES, V2, Stack
 
+USERS = 4
 SERVICES = ("users", "topics", "messages", "web")
 pytestmark = pytest.mark.timeout(900)
 
@@ -21,95 +23,94 @@ pytestmark = pytest.mark.timeout(900)
 @pytest.fixture(scope="module")
 def forum(stack: Stack) -> Stack:
     """At stage 0, with some content."""
-    stack.enter_by("monolith")
     stack.go("0-monolith")
     stack.wait_until_settled("entrance", "monolith")
     stack.seed(messages=1000)
     return stack
 
 
-@pytest.fixture
-def load(forum: Stack, tmp_path: Path) -> Load:
-    return Load(forum, tmp_path / "load")
+@contextmanager
+def visitors(forum: Stack, folder: Path, door: str = "gateway") -> Iterator[Load]:
+    with load(folder, forum.url(door), users=USERS, rate=15, timeline=forum.timeline) as found:
+        yield found
 
 
 def at_the_end(forum: Stack) -> None:
     if not forum.reached("5-microservices"):
         forum.go("5-microservices")
-        forum.enter_by("gateway")
     forum.wait_until_settled(*SERVICES)
 
 
-def test_from_one_application_to_services_no_request_fails(forum: Stack, load: Load) -> None:
-    with load:
+def test_from_one_application_to_services_no_request_fails(forum: Stack, tmp_path: Path) -> None:
+    with visitors(forum, tmp_path, "monolith") as clients:
         forum.go("1-gateway")
         forum.wait_until_settled("gateway")
-        forum.enter_by("gateway")
-        load.wait_for_requests(30)
+        clients.go(forum.url("gateway"))
+        clients.more(30)
         for stage in STAGES[2:]:
             forum.go(stage)
-            load.wait_for_requests(30)
+            clients.more(30)
         forum.wait_until_settled(*SERVICES)
         forum.prune("5-microservices")
         wait_for("the monolith to end", lambda: not forum.containers("monolith"), 60, forum.describe)
-        load.wait_for_requests(30)
-    load.require_kept()
+        clients.more(30)
+        clients.require_kept()
     assert not forum.services() & {"monolith", "entrance"}
     page = requests.get(forum.url("gateway"), timeout=10)
     assert page.status_code == 200
     assert page.headers["X-Served-By"].startswith("web/")
 
 
-def test_new_versions_and_other_numbers_of_replicas_fail_no_request(forum: Stack, load: Load) -> None:
+def test_new_versions_and_other_numbers_of_replicas_fail_no_request(forum: Stack, tmp_path: Path) -> None:
     at_the_end(forum)
-    with load:
+    with visitors(forum, tmp_path) as clients:
         for service in SERVICES:
             forum.update(service, "--image", f"forum-{service}:{V2}")
         forum.wait_until_settled(*SERVICES)
         forum.scale("users", 3)
         forum.wait_until_settled("users")
-        load.wait_for_requests(30)
+        clients.more(30)
         forum.scale("users", 1)
         forum.wait_until_settled("users")
-        load.wait_for_requests(30)
+        clients.more(30)
         forum.scale("users", 2)
         forum.wait_until_settled("users")
         # As if someone had ended it by hand: Swarm does not know beforehand, but it drains.
         docker("kill", "--signal=TERM", forum.containers("messages")[0])
-        load.wait_for_requests(60)
+        clients.more(60)
         forum.wait_until_settled("messages")
-    load.require_kept()
+        clients.require_kept()
     for service, path in (("users", "/api/users/1"), ("topics", "/api/topics/1"), ("web", "/login")):
         served_by = requests.get(forum.url("gateway") + path, timeout=10).headers["X-Served-By"]
         assert served_by.startswith(f"{service}/{V2}@")
 
 
-def test_a_version_that_does_not_start_is_rolled_back_and_fails_no_request(forum: Stack, load: Load) -> None:
+def test_a_version_that_does_not_start_is_rolled_back_and_fails_no_request(forum: Stack, tmp_path: Path) -> None:
     at_the_end(forum)
-    with load:
+    with visitors(forum, tmp_path) as clients:
         forum.update("topics", "--env-add", "DATABASE_URL_FILE=/nowhere")
         wait_for(
             "the way back", lambda: forum.update_state("topics") == "rollback_completed", 120, forum.describe
         )  # fmt: skip
-        load.wait_for_requests(20)
-    load.require_kept()
+        clients.more(20)
+        clients.require_kept()
 
 
-def test_without_redis_the_forum_serves_and_writes(forum: Stack, load: Load) -> None:
+def test_without_redis_the_forum_serves_and_writes(forum: Stack, tmp_path: Path) -> None:
     at_the_end(forum)
-    with load:
+    with visitors(forum, tmp_path) as clients:
         forum.scale("redis", 0)
         wait_for("Redis to end", lambda: not forum.containers("redis"), 60)
-        load.wait_for_requests(40)
+        clients.more(40)
         forum.scale("redis", 1)
         forum.wait_until_settled("redis")
-        load.wait_for_requests(20)
-    load.require_kept()
+        clients.more(20)
+        clients.require_kept()
 
 
-def test_without_a_database_its_service_says_so_and_nothing_is_lost(forum: Stack, load: Load) -> None:
+def test_without_a_database_its_service_says_so_and_nothing_is_lost(forum: Stack, tmp_path: Path) -> None:
     at_the_end(forum)
-    with load:
+    with visitors(forum, tmp_path) as clients:
         with Probe(f"{forum.url('gateway')}/api/topics/1") as probe:
             probe.wait_for(200)
             forum.scale("topics-db", 0)
@@ -118,25 +119,20 @@ def test_without_a_database_its_service_says_so_and_nothing_is_lost(forum: Stack
             forum.scale("topics-db", 1)
             forum.wait_until_settled("topics-db")
             probe.wait_for(200)
-        load.wait_for_requests(30)
+        clients.more(30)
+        clients.require_kept(but=("failed",))
     assert probe.wrong() == []
-    report = load.report
-    assert {name: report[name] for name in NOTHING} == NOTHING, load.said()
-    assert {failure["status"] for failure in report["failures"]} <= {503}, load.said()
+    assert {line["status"] for line in clients.failures()} <= {503}, clients.said()
 
 
-def test_a_killed_replica_costs_what_it_was_at_and_nothing_is_lost(forum: Stack, load: Load) -> None:
+def test_a_killed_replica_costs_what_it_was_at_and_nothing_is_lost(forum: Stack, tmp_path: Path) -> None:
     at_the_end(forum)
-    with load:
+    with visitors(forum, tmp_path) as clients:
         docker("kill", forum.containers("messages")[0])
-        load.wait_for_requests(60)
+        clients.more(60)
         forum.wait_until_settled("messages")
-    report = load.report
-    assert {name: report[name] for name in NOTHING} == NOTHING, load.said()
-    assert report["failed"] <= USERS, load.said()  # each has one request at a time
-
-
-NOTHING = {"lost": 0, "doubled": 0, "stale": 0, "wrong": 0, "counters_off": 0, "errors": 0}
+        figures = clients.require_kept(but=("failed",))
+    assert figures["failed"] <= USERS, clients.said()  # each has one request at a time
 
 
 def replaced_stop_first(forum: Stack) -> None:
@@ -148,37 +144,40 @@ def killed(forum: Stack) -> None:
 
 
 @pytest.mark.parametrize("trouble", [replaced_stop_first, killed])
-def test_the_load_test_sees_it_when_nobody_is_there(forum: Stack, load: Load, trouble: Callable[[Stack], None]) -> None:
+def test_the_load_test_sees_it_when_nobody_is_there(
+    forum: Stack, tmp_path: Path, trouble: Callable[[Stack], None]
+) -> None:
     """Negative controls: one replica that is stopped before the next one starts, or killed, must turn the test red."""
     at_the_end(forum)
     forum.update("users", "--replicas=1", "--update-order=stop-first", "--env-add=DRAIN_SECONDS=0")
     forum.wait_until_settled("users")
-    with load:
+    with visitors(forum, tmp_path) as clients:
         before = forum.containers("users")
         trouble(forum)
         wait_for("another one", lambda: not set(before) & set(forum.containers("users", "health=healthy")), 120)
         forum.wait_until_settled("users")
-        load.wait_for_requests(20)
-    assert not load.report["kept"], load.said()
-    assert load.report["failed"] > 0, load.said()
+        clients.more(20)
+        figures = clients.finish()
+    assert not figures["kept"], clients.said()
+    assert figures["failed"] > 0, clients.said()
     assert forum.deploy("5-microservices").returncode == 0  # as it was
     forum.wait_until_settled("users")
 
 
-def test_back_to_one_application_no_request_fails(forum: Stack, load: Load) -> None:
+def test_back_to_one_application_no_request_fails(forum: Stack, tmp_path: Path) -> None:
     at_the_end(forum)
-    with load:
+    with visitors(forum, tmp_path) as clients:
         for stage in reversed(STAGES[1:-1]):
             forum.go(stage)
-            load.wait_for_requests(30)
+            clients.more(30)
         forum.wait_until_settled("entrance")
-        forum.enter_by("monolith")
-        load.wait_for_requests(30)
+        clients.go(forum.url("monolith"))
+        clients.more(30)
         forum.go("0-monolith")
         forum.prune("0-monolith")
         wait_for("all else to end", lambda: not forum.containers("gateway"), 60, forum.describe)
-        load.wait_for_requests(30)
-    load.require_kept()
+        clients.more(30)
+        clients.require_kept()
     assert forum.services() == {
         "kit",
         "entrance",
