@@ -205,6 +205,8 @@ class Topic(Output):
     updated_at: Timestamp
     views: int | None = None
     """None when Redis is away."""
+    edited: bool | None = Field(default=None, exclude_if=lambda edited: edited is None)
+    """Whether its title or lock was ever changed. Only version 2 of the topics service says so; others leave it out."""
 
 
 class Message(Output):

@@ -101,6 +101,13 @@ class StoreSettings(Settings, DatabaseSettings):
     """How long idempotency keys, handled events and published events are kept."""
 
 
+class TopicsSettings(StoreSettings):
+    """For the topics service."""
+
+    show_edited: bool = False
+    """Version 2 (k8s/strategies): its topics say whether they were edited."""
+
+
 class IssuerSettings(Settings):
     """For the one who issues tokens and keeps passwords."""
 

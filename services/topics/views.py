@@ -145,4 +145,5 @@ def _shown(topic: Topic, authors: Authors, views: int | None) -> schemas.Topic:
         created_at=topic.created_at,
         updated_at=topic.updated_at,
         views=views,
+        edited=topic.updated_at > topic.created_at if resources().settings.show_edited else None,
     )

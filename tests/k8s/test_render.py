@@ -45,6 +45,27 @@ def test_components_go_together(tmp_path: Path) -> None:
     check(manifests.compose(tmp_path, resources=[stage], components=[K8S / "components" / name for name in together]))
 
 
+@pytest.mark.parametrize("step", STEPS)
+def test_a_strategy_has_a_version_2_that_differs_visibly(step: str) -> None:
+    """In `X-Served-By`, by its image, and in one field more. It is all that differs."""
+    found = manifests.workloads(manifests.render(K8S / step))
+    second = next(each for each in found if each["metadata"]["name"] in ("topics", "topics-v2"))
+    app, before = (manifests.pod(each)["containers"][0] for each in (second, _version_1()))
+    assert app.pop("image") == "forum-topics:v2"
+    assert manifests.pod(second)["initContainers"][0]["image"] == "forum-topics:v2"
+    app["env"].remove({"name": "SHOW_EDITED", "value": "true"})
+    if "shadow" in step:
+        app["env"] = [each for each in app["env"] if each["name"] != "REDIS_URL"]
+    assert before.pop("image") == "forum-topics:dev"
+    for each in (app, before):
+        each.pop("envFrom")  # its name carries a hash, or none when a folder is rendered that others build on
+    assert app == before
+
+
+def _version_1() -> Object:
+    return manifests.one(manifests.stage("5-microservices"), "Deployment", "topics")
+
+
 def check(objects: list[Object]) -> None:
     keys = [(found["kind"], found["metadata"]["name"]) for found in objects]
     assert len(set(keys)) == len(keys), "an object is there twice"

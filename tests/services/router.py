@@ -15,7 +15,7 @@ from pydantic import SecretStr
 import services.messages.app
 import services.topics.app
 import services.users.app
-from forum.settings import StoreSettings, load
+from forum.settings import StoreSettings, TopicsSettings, load
 from strangler.config import load as load_config
 
 if TYPE_CHECKING:
@@ -38,11 +38,12 @@ def _database(site: str) -> dict[str, SecretStr]:
 
 def create_app() -> Router:
     users = load(services.users.app.Settings).model_copy(update=_database("users"))
-    others = {site: load(StoreSettings).model_copy(update=_database(site)) for site in ("topics", "messages")}
+    topics = load(TopicsSettings).model_copy(update=_database("topics"))
+    messages = load(StoreSettings).model_copy(update=_database("messages"))
     return Router(
         {
             "users": services.users.app.create_app(users),
-            "topics": services.topics.app.create_app(others["topics"]),
-            "messages": services.messages.app.create_app(others["messages"]),
+            "topics": services.topics.app.create_app(topics),
+            "messages": services.messages.app.create_app(messages),
         }
     )

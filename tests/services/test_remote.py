@@ -23,7 +23,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.serving import make_server
 
 from forum.remote import FAILURES, RESET_SECONDS, Remote, forget_authors
-from forum.settings import StoreSettings
+from forum.settings import TopicsSettings
 from forum.tokens import Identity, Issuer
 from services.messages.app import create_app as messages_app
 from services.topics.app import create_app as topics_app
@@ -107,11 +107,11 @@ def client_of(
 
     def make(site: str) -> tuple[FlaskClient, Place]:
         one = place(site)
-        settings = StoreSettings(
+        settings = TopicsSettings(
             forum_api_url=elsewhere.url, redis_url=redis_server.url, database_url=SecretStr(one.url),
             strangler_secret=SecretStr("a secret that only tests know"),
         )  # fmt: skip
-        create: Callable[[StoreSettings], Flask] = {"topics": topics_app, "messages": messages_app}[site]
+        create: Callable[[TopicsSettings], Flask] = {"topics": topics_app, "messages": messages_app}[site]
         return create(settings).test_client(), one
 
     return make
