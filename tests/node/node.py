@@ -284,7 +284,8 @@ class Node:
         if readiness:
             time.sleep(readiness.get("initialDelaySeconds", 0))
         while one in self.pods:
-            if not self._alive(one):
+            ready = readiness is not None and self._asks(one, container, readiness)
+            if not ready and not self._alive(one):  # asked only then: it costs more than a probe
                 self.say(
                     f"{one.name} ended and is started again:\n"
                     + docker("logs", "--tail", "5", one.container, check=False)
@@ -292,8 +293,9 @@ class Node:
                 one.ready = False
                 docker("start", one.container, check=False)
                 one.address = self._address(one)
-            one.ready = readiness is None or self._asks(one, container, readiness)
-            time.sleep(min(1, (readiness or {}).get("periodSeconds", 1)))
+                continue
+            one.ready = ready or readiness is None
+            time.sleep((readiness or {}).get("periodSeconds", 3))
 
     def _alive(self, one: Pod) -> bool:
         return docker("inspect", "-f", "{{.State.Running}}", one.container, check=False) == "true"
