@@ -22,7 +22,7 @@ PROMISES = ("failed", "lost", "doubled", "stale", "wrong", "counters_off", "erro
 class Load:
     """`loadtest run`, whose clients go where `go` says."""
 
-    def __init__(self, folder: Path, url: str, users: int, rate: float, timeline: Path | None) -> None:
+    def __init__(self, folder: Path, url: str, users: int, rate: float, seeded: bool, timeline: Path | None) -> None:
         self.out = folder / "load"
         self.out.mkdir()
         self._addresses = folder / "addresses.json"
@@ -33,10 +33,10 @@ class Load:
             *(["--timeline", str(timeline)] if timeline else []),
         ]  # fmt: skip
         self._log = self.out / "loadtest.log"
+        environment = os.environ | ({"SEED_PASSWORD": SEED_PASSWORD} if seeded else {})
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                command, cwd=CHECKOUT, env=os.environ | {"SEED_PASSWORD": SEED_PASSWORD}, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=subprocess.STDOUT,
+                command, cwd=CHECKOUT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
 
     def go(self, url: str) -> None:
@@ -88,9 +88,14 @@ class Load:
 
 
 @contextmanager
-def load(folder: Path, url: str, users: int = 10, rate: float = 25, timeline: Path | None = None) -> Iterator[Load]:
-    """Few and slow: the machine is small, and nothing is judged by speed."""
-    found = Load(folder, url, users, rate, timeline)
+def load(
+    folder: Path, url: str, users: int = 10, rate: float = 25, seeded: bool = False, timeline: Path | None = None
+) -> Iterator[Load]:
+    """Few and slow: the machine is small, and nothing is judged by speed.
+
+    `seeded`: there are accounts with SEED_PASSWORD.
+    """
+    found = Load(folder, url, users, rate, seeded, timeline)
     try:
         found.more(20)
         yield found

@@ -31,7 +31,7 @@ def forum(stack: Stack) -> Stack:
 
 @contextmanager
 def visitors(forum: Stack, folder: Path, door: str = "gateway") -> Iterator[Load]:
-    with load(folder, forum.url(door), users=USERS, rate=15, timeline=forum.timeline) as found:
+    with load(folder, forum.url(door), users=USERS, rate=15, seeded=True, timeline=forum.timeline) as found:
         yield found
 
 
