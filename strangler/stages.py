@@ -17,10 +17,12 @@ from strangler import routes
 from strangler.config import Config, Module, Stage
 from strangler.diff import Diff
 from strangler.errors import AwayError, NotYetError, StranglerError
-from strangler.move import Move
+from strangler.move import Handover, Move
 from strangler.status import status
 
 T = TypeVar("T")
+Passing = tuple[type[Exception], ...]
+GONE: Passing = (AwayError, psycopg.OperationalError)
 
 PAUSE_SECONDS = 1.0
 WATCH_SECONDS = 5.0
@@ -84,27 +86,29 @@ class Journey:
             return
         self._say(f"{module.name}: waiting for {module.target}")
         self._until(f"{module.target} to be ready", lambda: self._ready(module.target))
-        with self._patient_move(module) as move:
-            self._say(f"{module.name}: copying from {module.source} to {module.target}")
-            self._until("the tables to be there", move.create)
-            differences = list(Diff(move).run())
-            if differences:
-                first = differences[0]
-                raise NotYetError(f"{len(differences)} rows differ, first {first.table} {first.key}; see `diff`")
-            self._say(f"{module.name}: both copies are equal")
-            done = move.switch()
+        done = self._with_move(module, self._over)
         self._say(f"{module.name}: owned by {done.owner}, epoch {done.epoch}; writes paused for {done.pause_ms} ms")
         self._route(
             [name for name in self._stage.moved if name == module.name or self._is_moved(self._config.module(name))]
         )
+
+    def _over(self, move: Move) -> Handover:
+        module = move.module
+        self._say(f"{module.name}: copying from {module.source} to {module.target}")
+        self._until("the tables to be there", move.create, passing=(NotYetError,))
+        differences = list(Diff(move).run())
+        if differences:
+            first = differences[0]
+            raise NotYetError(f"{len(differences)} rows differ, first {first.table} {first.key}; see `diff`")
+        self._say(f"{module.name}: both copies are equal")
+        return move.switch()
 
     def _back(self, module: Module) -> None:
         if not self._is_moved(module):
             return
         self._say(f"{module.name}: waiting for {module.source}")
         self._until(f"{module.source} to be ready", lambda: self._ready(module.source))
-        with self._patient_move(module) as move:
-            done = move.reverse()
+        done = self._with_move(module, Move.reverse)
         self._say(
             f"{module.name}: owned by {done.owner} again, epoch {done.epoch}; writes paused for {done.pause_ms} ms"
         )
@@ -112,12 +116,15 @@ class Journey:
     def _cancel(self, module: Module) -> None:
         if not self._exists(module):
             return
-        with self._patient_move(module) as move:
-            if status(move)["state"] == "ready" and list(Diff(move).run()):
-                raise NotYetError(f"{module.name}: the copies differ; look at `diff` before you cancel")
-            for warning in move.cancel():
-                self._say(warning)
+        for warning in self._with_move(module, self._undo):
+            self._say(warning)
         self._say(f"{module.name}: no replication any more")
+
+    @staticmethod
+    def _undo(move: Move) -> list[str]:
+        if status(move)["state"] == "ready" and list(Diff(move).run()):
+            raise NotYetError(f"{move.module.name}: the copies differ; look at `diff` before you cancel")
+        return move.cancel()
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
@@ -161,15 +168,24 @@ class Journey:
         """A move whose databases may not be up yet, or which another controller is still at."""
         return self._until(f"the databases of {module.name}", lambda: Move(self._config, module.name))
 
-    def _until(self, what: str, ask: Callable[[], T]) -> T:
-        """What `ask` answers, as soon as it is not False and does not say that something is away."""
+    def _with_move(self, module: Module, work: Callable[[Move], T]) -> T:
+        """What `work` answers; begun anew, with new connections, when a database went away meanwhile."""
+
+        def attempt() -> T:
+            with self._patient_move(module) as move:
+                return work(move)
+
+        return self._until(f"the databases of {module.name}", attempt, passing=GONE)
+
+    def _until(self, what: str, ask: Callable[[], T], passing: Passing = (*GONE, NotYetError)) -> T:
+        """What `ask` answers, as soon as it is not False and raises nothing that is `passing`."""
         deadline = time.monotonic() + self._seconds
         reason, attempts = "", 0
         while True:
             try:
                 if (answer := ask()) is not False:
                     return answer
-            except (AwayError, NotYetError, psycopg.OperationalError) as error:
+            except passing as error:
                 reason = f" ({' '.join(str(error).split())})"
             if time.monotonic() > deadline:
                 raise NotYetError(f"waited {self._seconds:.0f} s for {what}{reason}; run this again")

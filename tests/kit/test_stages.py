@@ -114,6 +114,30 @@ def test_tables_that_come_late_are_waited_for(shop: Shop, go: Go, monkeypatch: p
     assert said[-1] == "reached"
 
 
+@pytest.mark.parametrize("command", ["create", "switch", "reverse"])
+@pytest.mark.parametrize("site", ["monolith", "stock"])
+def test_connections_that_are_cut_on_the_way_are_made_anew(
+    shop: Shop, go: Go, monkeypatch: pytest.MonkeyPatch, command: str, site: str
+) -> None:
+    whole = getattr(stages.Move, command)
+    cuts = iter([site])
+
+    def cut(move: stages.Move) -> object:
+        for at in cuts:
+            shop.run(
+                at,
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE application_name = 'strangler' AND datname = current_database()",
+            )
+        return whole(move)
+
+    monkeypatch.setattr(stages.Move, command, cut)
+    go("2")
+    go("1")
+    assert next(cuts, None) is None
+    shop.run("monolith", "UPDATE items SET note = 'mine again' WHERE id = 6")
+
+
 def test_copies_that_differ_stop_the_journey(shop: Shop, go: Go, monkeypatch: pytest.MonkeyPatch) -> None:
     create = stages.Move.create
 
