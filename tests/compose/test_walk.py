@@ -8,23 +8,9 @@ import pytest
 import requests
 
 from tests.compose.conftest import NEW
-from tests.compose.forum import STAGES, Forum, commands
+from tests.compose.forum import Forum, commands
 from tests.load import load
-
-OWNERS = {"users": "2-users", "topics": "3-topics", "messages": "4-messages"}
-PATHS = {"/api/users?ids=1": "users", "/.well-known/jwks.json": "users", "/api/topics": "topics",
-         "/api/messages?topic_id=1": "messages"}  # fmt: skip
-
-
-def served_by(forum: Forum, path: str) -> str:
-    return requests.get(forum.gateway + path, timeout=15).headers["X-Served-By"].partition("/")[0]
-
-
-def check_routes(forum: Forum) -> None:
-    for path, module in PATHS.items():
-        moved = STAGES.index(forum.stage) >= STAGES.index(OWNERS[module])
-        assert served_by(forum, path) == (module if moved else "monolith"), f"{path} at {forum.stage}"
-    assert served_by(forum, "/") == ("web" if forum.stage == STAGES[5] else "monolith")
+from tests.owners import SERVED_BY, STAGES, check_owners
 
 
 def kept(forum: Forum, before: dict[str, str]) -> None:
@@ -47,7 +33,7 @@ def test_there_and_back_again_under_load(walked: Forum, tmp_path: Path) -> None:
             kept(forum, before)
             before = forum.containers()
             clients.more()
-            check_routes(forum)
+            check_owners(forum.gateway, stage)
 
         step("1-gateway")
         clients.go(forum.gateway)
@@ -82,5 +68,5 @@ def replace_everything(forum: Forum) -> None:
     for replica in ("1", "2", "worker"):
         apps = others if replica == "worker" else (*others, "web")
         forum.up(forum.stage, *(f"{app}-{replica}" for app in apps))
-    for path in ("/", "/login", *PATHS):
+    for path in SERVED_BY:
         assert f"/{NEW}@" in requests.get(forum.gateway + path, timeout=15).headers["X-Served-By"], path

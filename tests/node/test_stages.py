@@ -9,22 +9,11 @@ import requests
 
 from tests.docker import docker, wait_for
 from tests.k8s import manifests
-from tests.k8s.manifests import STAGES
 from tests.load import load
 from tests.node.node import Gateway, Node
+from tests.owners import STAGES, check_owners
 
 pytestmark = pytest.mark.timeout(1500)
-OWNERS = {"users": 2, "topics": 3, "messages": 4}
-PATHS = {"/api/users?ids=1": "users", "/api/topics": "topics", "/api/messages?topic_id=1": "messages"}
-
-
-def check_routes(gateway: Gateway, stage: str) -> None:
-    for path, module in PATHS.items():
-        answer = requests.get(gateway.url + path, timeout=15)
-        wanted = module if int(stage[0]) >= OWNERS[module] else "monolith"
-        assert answer.headers["X-Served-By"].startswith(f"{wanted}/"), f"{path} at {stage}"
-    page = requests.get(gateway.url, timeout=15)
-    assert page.headers["X-Served-By"].startswith("web/" if stage == STAGES[5] else "monolith/")
 
 
 def reach(node: Node, stage: str) -> None:
@@ -41,7 +30,7 @@ def test_there_and_back_again_under_load(node: Node, gateway: Gateway, tmp_path:
         for stage in (*STAGES[1:], *reversed(STAGES[:-1])):
             reach(node, stage)
             clients.more(30)
-            check_routes(gateway, stage)
+            check_owners(gateway.url, stage)
         clients.require_kept()
 
 
@@ -52,13 +41,13 @@ def test_a_late_stage_on_an_empty_node_whose_kit_is_killed_and_whose_database_is
     wait_for("the kit to copy", lambda: "copying" in node.tail("kit"), 300, lambda: node.tail("kit"))
     docker("kill", node.of("kit")[0].container)
     node.settle()
-    check_routes(gateway, STAGES[3])
+    check_owners(gateway.url, STAGES[3])
     with load(tmp_path, gateway.url, users=4, rate=15) as clients:
         node.apply(manifests.stage(STAGES[4]))
         wait_for("the kit to copy", lambda: "messages: copying" in node.tail("kit"), 300, lambda: node.tail("kit"))
         node.delete("postgres-messages")
         node.settle()
         clients.more(30)
-        check_routes(gateway, STAGES[4])
+        check_owners(gateway.url, STAGES[4])
         clients.require_kept(but=("failed",))
         assert {line["status"] for line in clients.failures()} <= {503}, clients.failures()[:5]

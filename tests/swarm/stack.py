@@ -13,8 +13,8 @@ from uuid import uuid4
 
 from tests.docker import docker, lines, run, wait_for
 from tests.load import SEED_PASSWORD
+from tests.owners import STAGES
 
-STAGES = ("0-monolith", "1-gateway", "2-users", "3-topics", "4-messages", "5-microservices")
 STAGE_SECONDS = 240
 SETTLE_SECONDS = 180
 RUN = uuid4().hex[:6]

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from tests.docker import docker, run
-from tests.swarm.stack import STAGES
+from tests.owners import STAGES
 
 DRAIN_AND_GRACEFUL_SECONDS = 5 + 20  # of the image
 

@@ -3,7 +3,7 @@ each other: each brings the stack to where it begins, which costs nothing when i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,8 +12,9 @@ import requests
 
 from tests.docker import docker, lines, wait_for
 from tests.load import Load, load
+from tests.owners import STAGES, check_owners
 from tests.swarm.probe import Probe
-from tests.swarm.stack import STAGES, V2, Stack
+from tests.swarm.stack import V2, Stack
 
 USERS = 4
 SERVICES = ("users", "topics", "messages", "web")
@@ -47,18 +48,17 @@ def test_from_one_application_to_services_no_request_fails(forum: Stack, tmp_pat
         forum.wait_until_settled("gateway")
         clients.go(forum.url("gateway"))
         clients.more(30)
+        check_owners(forum.url("gateway"), "1-gateway")
         for stage in STAGES[2:]:
             forum.go(stage)
             clients.more(30)
+            check_owners(forum.url("gateway"), stage)
         forum.wait_until_settled(*SERVICES)
         forum.prune("5-microservices")
         wait_for("the monolith to end", lambda: not forum.containers("monolith"), 60, forum.describe)
         clients.more(30)
         clients.require_kept()
     assert not forum.services() & {"monolith", "entrance"}
-    page = requests.get(forum.url("gateway"), timeout=10)
-    assert page.status_code == 200
-    assert page.headers["X-Served-By"].startswith("web/")
 
 
 def test_new_versions_and_other_numbers_of_replicas_fail_no_request(forum: Stack, tmp_path: Path) -> None:
@@ -135,31 +135,18 @@ def test_a_killed_replica_costs_what_it_was_at_and_nothing_is_lost(forum: Stack,
     assert figures["failed"] <= USERS, clients.said()  # each has one request at a time
 
 
-def replaced_stop_first(forum: Stack) -> None:
-    forum.update("users", "--force")
-
-
-def killed(forum: Stack) -> None:
-    docker("kill", *forum.containers("users"))
-
-
-@pytest.mark.parametrize("trouble", [replaced_stop_first, killed])
-def test_the_load_test_sees_it_when_nobody_is_there(
-    forum: Stack, tmp_path: Path, trouble: Callable[[Stack], None]
-) -> None:
-    """Negative controls: one replica that is stopped before the next one starts, or killed, must turn the test red."""
+def test_control_one_replica_replaced_stop_first_is_seen(forum: Stack, tmp_path: Path) -> None:
     at_the_end(forum)
     forum.update("users", "--replicas=1", "--update-order=stop-first", "--env-add=DRAIN_SECONDS=0")
     forum.wait_until_settled("users")
     with visitors(forum, tmp_path) as clients:
         before = forum.containers("users")
-        trouble(forum)
+        forum.update("users", "--force")
         wait_for("another one", lambda: not set(before) & set(forum.containers("users", "health=healthy")), 120)
         forum.wait_until_settled("users")
         clients.more(20)
-        figures = clients.finish()
-    assert not figures["kept"], clients.said()
-    assert figures["failed"] > 0, clients.said()
+        figures = clients.require_kept(but=("failed",))
+    assert figures["failed"] > 0, "replacing the only replica went unnoticed: this harness proves nothing"
     assert forum.deploy("5-microservices").returncode == 0  # as it was
     forum.wait_until_settled("users")
 
@@ -170,6 +157,7 @@ def test_back_to_one_application_no_request_fails(forum: Stack, tmp_path: Path) 
         for stage in reversed(STAGES[1:-1]):
             forum.go(stage)
             clients.more(30)
+            check_owners(forum.url("gateway"), stage)
         forum.wait_until_settled("entrance")
         clients.go(forum.url("monolith"))
         clients.more(30)
