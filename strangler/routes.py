@@ -90,6 +90,16 @@ def outdated(client: Any, found: dict[str, str], root: str = "traefik") -> tuple
     return {key: value for key, value in found.items() if values.get(key) != value.encode()}, set(values) - set(found)
 
 
+def offer(client: Any, found: dict[str, str], root: str = "traefik") -> None:
+    """Make the store hold `found`, beside what else it holds. Raises AwayError when Redis cannot be reached."""
+    changed, _ = outdated(client, found, root)
+    try:
+        if changed:
+            client.mset(changed)
+    except redis_client.RedisError as error:
+        raise AwayError(f"cannot reach the gateway's Redis: {error}; is it running?") from None
+
+
 def publish(client: Any, found: dict[str, str], root: str = "traefik") -> None:
     """Make the store hold exactly `found`, in one transaction. Writes nothing when it does already.
 

@@ -34,10 +34,15 @@ class Journey:
     def __init__(self, config: Config, stage: Stage, say: Callable[[str], None], seconds: float = 300.0) -> None:
         self._config, self._stage, self._say, self._seconds = config, stage, say, seconds
         self._http = urllib3.PoolManager(timeout=3.0, retries=False)
+        self._on_the_way = set(config.sites)
 
     def go(self) -> None:
         """Do what is left to do. Raises NotYetError when what it waits for does not come, or copies differ."""
         modules = list(self._config.modules.values())
+        # Who is waited for must be reached, so entrances come first; the public still goes where it went.
+        ends = {module.target for module in modules if self._is_moved(module)} | {module.source for module in modules}
+        self._on_the_way = self._needed() | ends
+        self._offer()
         for module in reversed(modules):
             if module.name not in self._stage.moved:
                 self._back(module)
@@ -197,15 +202,27 @@ class Journey:
     # --- the gateway ------------------------------------------------------------------------------------------------
 
     def _keys(self, moved: list[str], arrived: bool = False) -> dict[str, str]:
-        """On arrival there are no entrances but those that something leads to; on the way there are all."""
+        """On arrival there are no entrances but those that something leads to."""
         # A module on its way to a stage whose default is another application still goes to its source.
         modules = self._config.modules.values()
         at = {module.name: module.target if module.name in moved else module.source for module in modules}
         elsewhere = {name: site for name, site in at.items() if site != self._stage.default}
         table = routes.table(self._config, elsewhere, self._stage.default)
-        needed = {self._stage.default, self._stage.spare or self._stage.default, *at.values()}
-        sites = needed if arrived else set(self._config.sites)
+        sites = self._needed() if arrived else self._on_the_way
         return routes.keys(self._config, table, routes.root(self._config), sites, self._stage.spare)
+
+    def _needed(self) -> set[str]:
+        """The sites that something leads to at the stage."""
+        modules = self._config.modules.values()
+        at = {module.target if module.name in self._stage.moved else module.source for module in modules}
+        return at | {self._stage.default, self._stage.spare or self._stage.default}
+
+    def _offer(self) -> None:
+        if self._config.gateway is None:
+            return
+        root = routes.root(self._config)
+        entrances = routes.keys(self._config, {}, root, self._on_the_way)
+        self._until("the gateway's store", lambda: routes.offer(routes.connect(self._config), entrances, root))
 
     def _publish(self, moved: list[str], arrived: bool = False) -> None:
         routes.publish(routes.connect(self._config), self._keys(moved, arrived), routes.root(self._config))

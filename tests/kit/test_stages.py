@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -69,6 +70,60 @@ def test_on_the_way_to_another_default_an_unmoved_module_still_goes_to_its_sourc
     assert "traefik/http/routers/internal-monolith/rule" in journey._keys(["stock"])
     assert "traefik/http/routers/internal-monolith/rule" not in journey._keys(["stock"], arrived=True)
     assert "traefik/http/routers/internal-stock/rule" in journey._keys(["stock"], arrived=True)
+
+
+class Store:
+    """A gateway's Redis, as far as it is used here."""
+
+    def __init__(self) -> None:
+        self.data: dict[str, bytes] = {}
+
+    def scan_iter(self, **_: object) -> list[bytes]:
+        return [key.encode() for key in self.data]
+
+    def mget(self, keys: list[str]) -> list[bytes]:
+        return [self.data[key] for key in keys]
+
+    def mset(self, found: dict[str, str]) -> None:
+        self.data |= {key: value.encode() for key, value in found.items()}
+
+    def delete(self, *keys: str) -> None:
+        for key in keys:
+            del self.data[key]
+
+    def execute(self) -> None:
+        pass
+
+    @contextmanager
+    def pipeline(self, **_: object) -> Iterator[Store]:
+        yield self
+
+
+def test_who_is_waited_for_can_be_reached(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also on the way back from a stage that had no use for the source any more."""
+    data: dict[str, Any] = shop.config.model_dump(by_alias=True)
+    data["sites"]["web"] = {"url": "http://127.0.0.1:9"}
+    data["gateway"] = {"redis": "redis://127.0.0.1:9"}
+    data["stages"] = {
+        "1-same": {"default": "monolith"},
+        "2-stock": {"default": "monolith", "moved": ["stock"]},
+        "5-end": {"default": "web", "moved": ["stock"]},
+    }
+    config = Config.model_validate(data)
+    store = Store()
+
+    def entrances() -> set[str]:
+        return {key.split("internal-")[1].split("/")[0] for key in store.data if "routers/internal-" in key}
+
+    monkeypatch.setattr(stages.routes, "connect", lambda _: store)
+    monkeypatch.setattr(Journey, "_ready", lambda _, site: site in entrances())
+    found = []
+    for name in ("1", "2", "5", "1"):
+        journey = Journey(config, config.stage(name), print, seconds=10)
+        journey.go()
+        assert journey.missing() == []
+        found.append(entrances())
+    assert found == [{"monolith"}, {"monolith", "stock"}, {"stock", "web"}, {"monolith"}]
 
 
 def test_a_stage_that_cancels_is_not_reached_before(shop: Shop, go: Go) -> None:
