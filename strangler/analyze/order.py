@@ -44,7 +44,7 @@ def _step(module: str, ranked: dict[str, list[Finding]]) -> Step:
     inbound = sum(any(b == module and a in stay for a, b in one.needs) for one in ties)
     outbound = sum(any(a == module and b in stay for a, b in one.needs) for one in ties)
     equals = sorted(name for name in ranked if name != module and len(ranked[name]) == len(ties))
-    others = {name: len(found) for name, found in sorted(ranked.items()) if name != module}
+    others = sorted((len(found), name) for name, found in ranked.items() if name != module)
     if not ties:
         reason = "nothing ties it to what is left"
     else:
@@ -54,7 +54,7 @@ def _step(module: str, ranked: dict[str, list[Finding]]) -> Step:
     elif equals:
         reason += f"; as many as {', '.join(equals)}, so by name"
     elif others:
-        reason += "; the others have " + ", ".join(f"{count} ({name})" for name, count in others.items())
+        reason += f"; the next, {others[0][1]}, has {others[0][0]}"
     return Step(module, len(ties), inbound, outbound, reason)
 
 

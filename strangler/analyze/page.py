@@ -10,7 +10,7 @@ from strangler.analyze.order import counted
 from strangler.analyze.picture import KIND_CLASS, picture
 from strangler.analyze.report import Report
 from strangler.analyze.seams import KINDS, Finding
-from strangler.analyze.text import SHORT
+from strangler.analyze.text import some
 
 
 def page(report: Report) -> str:
@@ -60,7 +60,7 @@ def _summary(report: Report) -> str:
 
 
 def _order(report: Report) -> str:
-    steps = "".join(f"<li><strong>{escape(step.module)}</strong> {escape(step.reason)}</li>" for step in report.order)
+    steps = "".join(f"<li><strong>{escape(step.module)}</strong>: {escape(step.reason)}</li>" for step in report.order)
     warnings = "".join(
         f'<p class="warning">Cycle: {escape(report.chain(group))}. Cut a tie before any of them can stand alone.</p>'
         for group in report.cycles
@@ -75,7 +75,8 @@ def _number(count: int, what: str) -> str:
 def _legend() -> str:
     names = {"foreign key": "foreign keys", "join": "joins", "transaction": "shared transactions",
              "trigger": "triggers, views, functions, sequences"}  # fmt: skip
-    return "".join(f'<span class="chip {KIND_CLASS[kind]}">{name}</span>' for kind, name in names.items())
+    chips = "".join(f'<span class="chip {KIND_CLASS[kind]}">{name}</span>' for kind, name in names.items())
+    return f'{chips}<span class="quiet">an arrow leads to what is needed</span>'
 
 
 def _anchor(pair: tuple[str, str], report: Report) -> str:
@@ -99,7 +100,7 @@ def _cell(row: str, column: str, report: Report) -> str:
     found = report.cell(row, column)
     anchor = _anchor((min(row, column), max(row, column)), report)
     chips = "".join(
-        f'<a class="chip {KIND_CLASS[kind]}" href="#{anchor}">{found[kind]} {SHORT.get(kind, kind)}</a>'
+        f'<a class="chip {KIND_CLASS[kind]}" href="#{anchor}">{some(kind, found[kind])}</a>'
         for kind in KINDS
         if found[kind]
     )

@@ -71,8 +71,8 @@ class Report:
             found.append(f"{self.recording.cut} transactions had more statements than the recorder keeps")
         if self.seams.rolled_back:
             found.append(
-                f"{self.seams.rolled_back} transactions were rolled back and are not counted; tests that never commit "
-                "need --rolled-back"
+                f"{self.seams.rolled_back} transactions that wrote several modules were rolled back and are not "
+                "counted; tests that never commit need --rolled-back"
             )
         if self.seams.schema_changes:
             found.append(f"{self.seams.schema_changes} recorded statements change the schema and are left out")

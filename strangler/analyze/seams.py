@@ -53,7 +53,7 @@ class Seams:
     schema_changes: int = 0
     """Recorded statements that change the schema; they are not ties."""
     rolled_back: int = 0
-    """Transactions that were rolled back and so are not counted."""
+    """Transactions that wrote several modules but were rolled back, and so are not counted."""
 
 
 def find(catalogue: Catalogue, recording: Recording | None, rolled_back: bool = False) -> Seams:
@@ -191,28 +191,26 @@ class _Recorded:
         """Those that write several modules, as one where they write by the same statements."""
         kinds: Counter[frozenset[tuple[str, str]]] = Counter()
         for (uses, end), count in self.recording.transactions.items():
-            if end == "rollback" and not rolled_back:
-                self.seams.rolled_back += count
-                continue
-            writing = frozenset(use for use in uses if use[0] in self.touched and self._written(use[0]))
-            kinds[writing] += count
+            writing = frozenset(use for use in uses if use[0] in self.touched and self._written([use]))
+            if len(self._written(writing)) > 1:
+                if end == "commit" or rolled_back:
+                    kinds[writing] += count
+                else:
+                    self.seams.rolled_back += count
         same: dict[str, list[tuple[frozenset[tuple[str, str]], int]]] = {}
         for writing, count in kinds.items():
-            if len(self.catalogue.modules_of(self._all_written(writing))) > 1:
-                text = ";\n".join(sorted({self.touched[number].text for number, _ in writing}))
-                same.setdefault(text, []).append((writing, count))
+            text = ";\n".join(sorted({self.touched[number].text for number, _ in writing}))
+            same.setdefault(text, []).append((writing, count))
         for text, variants in same.items():
-            modules = self.catalogue.modules_of(self._all_written(variants[0][0]))
+            modules = self._written(variants[0][0])
             places: Counter[str] = Counter()
             for writing, count in variants:
                 places.update(dict.fromkeys((place for _, place in writing), count))
             yield Finding("transaction", text, modules, (), sum(count for _, count in variants), _most(places))
 
-    def _written(self, number: str) -> dict[str, list[str]]:
-        return self.catalogue.modules_of(self.touched[number].writes)
-
-    def _all_written(self, uses: Iterable[tuple[str, str]]) -> set[str]:
-        return set().union(*(self.touched[number].writes for number, _ in uses))
+    def _written(self, uses: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+        """The tables that these statements write or lock, by module."""
+        return self.catalogue.modules_of(set().union(*(self.touched[number].writes for number, _ in uses)))
 
 
 def _most(places: dict[str, int]) -> dict[str, int]:
