@@ -146,9 +146,13 @@ class Recorder:
     # --- SQLAlchemy's events ------------------------------------------------------------------------------------------
 
     def on_statement(self, connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
-        unit = connection.info.setdefault(VARIABLE, Counter())
+        info = connection.info
+        unit: Unit | None = info.get(VARIABLE)
+        if unit is None:
+            unit = info[VARIABLE] = Counter()
+        first = not unit
         self.note(unit, statement)
-        if getattr(connection.connection.dbapi_connection, "autocommit", False) is True:
+        if first and getattr(connection.connection.dbapi_connection, "autocommit", False) is True:
             self.end(unit, "commit")
 
     def on_begin(self, connection: Connection, *_: Any) -> None:
