@@ -52,6 +52,8 @@ FLUSH_SECONDS = 1.0
 """What a killed process loses: the counts of this long, of statements and transactions that are in the file already."""
 MOST_USES = 300
 """Different statements of one transaction that are kept; `"cut": true` says that there were more."""
+MOST_NEW = 200
+"""Statements that wait for the end of their transaction to be written."""
 MOST_SEEN = 20_000
 """Statements and kinds of transaction that a process remembers to have written."""
 
@@ -89,6 +91,8 @@ class Recorder:
             with self._lock:
                 self._seen.add(number)
                 self._new.append(_line({"statement": number, "sql": text}))
+                if len(self._new) >= MOST_NEW:
+                    self._write()
         use = (number, _place())
         if use in unit or len(unit) < MOST_USES:
             unit[use] += 1

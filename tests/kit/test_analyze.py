@@ -104,11 +104,12 @@ def test_foreign_keys_in_both_directions(shop: str) -> None:
         "ALTER TABLE order_lines ADD CONSTRAINT of_buyer FOREIGN KEY (item_id) REFERENCES people.\"Buyer\"",
     )  # fmt: skip
     found = ties(shop)
-    assert {(one.kind, one.needs) for one in found} == {
-        ("foreign key", (("sales", "stock"),)),
-        ("foreign key", (("stock", "sales"),)),
-        ("foreign key", (("sales", "people"),)),  # once, not once for each partition
-    }
+    assert {one.kind for one in found} == {"foreign key"}
+    assert sorted(one.needs for one in found) == [
+        (("sales", "people"),),  # once, not once for each partition
+        (("sales", "stock"),),
+        (("stock", "sales"),),
+    ]
     assert "public.orders: of_item FOREIGN KEY (item_id) REFERENCES items(id)" in {one.what for one in found}
 
 
@@ -168,8 +169,10 @@ def test_a_sequence_of_two_modules(shop: str) -> None:
 
 
 def test_tables_of_no_module_and_tables_that_are_missing(shop: str) -> None:
-    run(shop, "DROP TABLE places CASCADE", "CREATE TEMP TABLE mine (id int)")
-    catalogue = read(shop)
+    run(shop, "DROP TABLE places CASCADE")
+    with psycopg.connect(shop, autocommit=True) as somebody:
+        somebody.execute("CREATE TEMP TABLE mine (id int)")
+        catalogue = read(shop)
     assert catalogue.without_module() == ["public.audit"]  # neither partitions nor the outbox
     assert catalogue.missing() == ["public.places"]
 
