@@ -236,7 +236,7 @@ _PACKAGES = tuple(
 _STANDARD = tuple(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib"))
 
 
-@cache
+@lru_cache(maxsize=5000)
 def _rank(file: str) -> int:
     """2: the application's own code; 1: in site-packages, but no part of the way to the database; 0: neither."""
     if file.startswith(("<", _KIT)):
@@ -271,11 +271,13 @@ def _awaiting() -> FrameType | None:
     return parent.gr_frame if parent else None
 
 
-@cache
+@lru_cache(maxsize=5000)
 def _short(file: str) -> str:
     """Below the working directory as seen from there."""
-    path = Path(file)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else file
+    try:
+        return str(Path(file).relative_to(Path.cwd()))
+    except (ValueError, OSError):  # elsewhere, or there is no working directory any more
+        return file
 
 
 # --- psycopg by itself -----------------------------------------------------------------------------------------------

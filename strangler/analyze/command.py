@@ -60,7 +60,10 @@ def analyze(
     if json_:
         click.echo(json.dumps(report.data(), default=str))
     else:
-        text.show(report, Console(soft_wrap=False, highlight=False))
+        console = Console(highlight=False)
+        with console.capture() as shown:
+            text.show(report, console)
+        click.echo("\n".join(line.rstrip() for line in shown.get().splitlines()))
 
 
 def _source(config: Config, site: str | None) -> tuple[str, str]:

@@ -19,6 +19,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from strangler import recorder as module
@@ -309,6 +310,35 @@ def test_memory_is_bounded(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorder.end(unit, "commit")
     assert module._identified_short.cache_info().currsize <= 2000
     assert read([file]).cut == 1001
+
+
+def test_a_lost_connection_is_no_other_trouble_than_without_a_recorder(engine: Engine, file: Path) -> None:
+    recorder = recorder_for(engine, file)
+    with engine.connect() as connection:
+        insert(connection, "a", 1)
+        with pytest.raises(OperationalError):
+            connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+        connection.rollback()
+        insert(connection, "b", 1)
+        connection.commit()
+    recorder.flush()
+    found = transactions(read([file]))
+    assert found[frozenset({INSERT_B}), "commit"] == 1
+    assert sum(count for (_, end), count in found.items() if end == "commit") == 1
+
+
+def test_a_removed_working_directory_is_not_the_applications_trouble(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    module._short.cache_clear()
+    recorder, unit = Recorder(file), Counter[module.Use]()
+    recorder.note(unit, "SELECT 1")
+    recorder.end(unit, "commit")
+    module._short.cache_clear()
+    assert [place for _, place in read([file]).ran] == [f"{__file__}:{sys._getframe().f_lineno - 3}"]
 
 
 def test_a_full_disk_is_not_the_applications_trouble(caplog: pytest.LogCaptureFixture) -> None:
