@@ -24,9 +24,6 @@ import fcntl
 import json
 import logging
 import os
-import site
-import sys
-import sysconfig
 import threading
 import time
 from collections import Counter
@@ -35,7 +32,6 @@ from contextlib import contextmanager
 from functools import cache, lru_cache
 from hashlib import blake2b
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal
 
 import psycopg
@@ -43,6 +39,7 @@ from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from strangler.normalise import normalise
+from strangler.place import place
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
@@ -93,7 +90,7 @@ class Recorder:
                 self._new.append(_line({"statement": number, "sql": text}))
                 if len(self._new) >= MOST_NEW:
                     self._write()
-        use = (number, _place())
+        use = (number, place())
         if use in unit or len(unit) < MOST_USES:
             unit[use] += 1
         else:
@@ -223,61 +220,6 @@ def _identified(statement: str) -> tuple[str, str]:
 
 def _line(data: dict[str, Any]) -> str:
     return json.dumps(data, separators=(",", ":")) + "\n"
-
-
-# --- where in the code -----------------------------------------------------------------------------------------------
-
-_LIBRARIES = ("sqlalchemy", "flask_sqlalchemy", "psycopg", "psycopg_pool", "greenlet", "alembic")
-_KIT = str(Path(__file__).parent) + os.sep
-_PACKAGES = tuple(
-    {folder + os.sep for folder in (*site.getsitepackages(), site.getusersitepackages())}
-    | {sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib")}
-)
-_STANDARD = tuple(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib"))
-
-
-@lru_cache(maxsize=5000)
-def _rank(file: str) -> int:
-    """2: the application's own code; 1: in site-packages, but no part of the way to the database; 0: neither."""
-    if file.startswith(("<", _KIT)):
-        return 0
-    for folder in _PACKAGES:
-        if file.startswith(folder):
-            return 0 if Path(file[len(folder) :]).parts[0] in _LIBRARIES else 1
-    return 0 if file.startswith(_STANDARD) else 2
-
-
-def _place() -> str:
-    """`file:line` of the nearest frame of the application's own code, else of an installed package; else `?`."""
-    frame = sys._getframe(1)
-    second = ""
-    while True:
-        code = frame.f_code
-        rank = _rank(code.co_filename)
-        if rank == 2:
-            return f"{_short(code.co_filename)}:{frame.f_lineno}"
-        if rank == 1 and not second:
-            second = f"{_short(code.co_filename)}:{frame.f_lineno}"
-        caller = frame.f_back or _awaiting()
-        if caller is None or caller is frame:
-            return second or "?"
-        frame = caller
-
-
-def _awaiting() -> FrameType | None:
-    """SQLAlchemy's asyncio runs its drivers in a greenlet: the frame that waits for it."""
-    greenlet = sys.modules.get("greenlet")
-    parent = greenlet.getcurrent().parent if greenlet else None
-    return parent.gr_frame if parent else None
-
-
-@lru_cache(maxsize=5000)
-def _short(file: str) -> str:
-    """Below the working directory as seen from there."""
-    try:
-        return str(Path(file).relative_to(Path.cwd()))
-    except (ValueError, OSError):  # elsewhere, or there is no working directory any more
-        return file
 
 
 # --- psycopg by itself -----------------------------------------------------------------------------------------------

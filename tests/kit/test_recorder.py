@@ -22,6 +22,7 @@ from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from strangler import place as places
 from strangler import recorder as module
 from strangler.analyze.recording import Recording, read
 from strangler.errors import StranglerError
@@ -333,11 +334,11 @@ def test_a_removed_working_directory_is_not_the_applications_trouble(
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
-    module._short.cache_clear()
+    places._short.cache_clear()
     recorder, unit = Recorder(file), Counter[module.Use]()
     recorder.note(unit, "SELECT 1")
     recorder.end(unit, "commit")
-    module._short.cache_clear()
+    places._short.cache_clear()
     assert [place for _, place in read([file]).ran] == [f"{__file__}:{sys._getframe().f_lineno - 3}"]
 
 
