@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from forum.settings import SettingsError, StoreSettings
+from strangler.recorder import record
 
 STATEMENT_SECONDS = 15
 """No request waits longer for one statement."""
@@ -33,6 +34,7 @@ class Database:
                 "options": f"-c statement_timeout={STATEMENT_SECONDS}s",
             },
         )
+        record(self.engine)  # what it runs, for `strangler analyze`, when STRANGLER_RECORD names a file
         self.session: scoped_session[Session] = scoped_session(
             sessionmaker(self.engine, expire_on_commit=False),
             scopefunc=lambda: id(app_ctx._get_current_object()),  # type: ignore[attr-defined]

@@ -189,6 +189,8 @@ class Layout:
     def _application(self, app: str, instance: str) -> dict[str, str]:
         """What one application may know: its own database, and signing keys only where tokens are made."""
         env = self.site_environment(app)
+        if "STRANGLER_RECORD" in os.environ:  # for `strangler analyze`; from the folder of who says `up`
+            env["STRANGLER_RECORD"] = str(Path(os.environ["STRANGLER_RECORD"]).absolute())
         return env | {"INSTANCE": instance, "VERSION": os.environ.get("STRANGLER_VERSION", "v1")}
 
     def site_environment(self, app: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from strangler import routes, stages
+from strangler.analyze.command import analyze
 from strangler.config import Config, load
 from strangler.diff import Diff
 from strangler.errors import NotYetError, StranglerError
@@ -33,6 +34,7 @@ def cli(context: click.Context, config: str) -> None:
     """Move a module out of a monolith into a service with its own PostgreSQL, without an outage.
 
     \b
+    strangler analyze               what ties the modules together, and which to move first
     strangler move users create     copy the tables and keep both copies equal
     strangler move users status     where it stands
     strangler move users diff       compare both copies while writes go on
@@ -247,6 +249,9 @@ def stage(context: click.Context, name: str, check: bool, stay: bool, seconds: f
     journey.go()
     if stay:
         journey.stay()
+
+
+cli.add_command(analyze)
 
 
 def _bars(json_: bool) -> Progress:

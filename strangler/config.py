@@ -113,11 +113,17 @@ class Gateway(_Model):
         return _expand(self.raw_redis, "[gateway] redis")
 
 
+class Analyze(_Model):
+    everywhere: list[Table] = []
+    """Tables that every database has for itself, such as an outbox; they tie no modules together."""
+
+
 class Config(_Model):
     sites: dict[Name, Site]
     modules: dict[Name, Module]
     stages: dict[str, Stage] = {}
     gateway: Gateway | None = None
+    analyze: Analyze = Analyze()
 
     @model_validator(mode="before")
     @classmethod

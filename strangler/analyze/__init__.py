@@ -1,0 +1,1 @@
+"""`strangler analyze`: where the seams of a monolith are."""
