@@ -54,7 +54,7 @@ def create() -> Response:
     except IntegrityError as error:  # what was checked just now is gone by now
         if not isinstance(error.orig, ForeignKeyViolation):
             raise
-        raise not_found("topic or message to reply to") from None
+        raise _no_reply() from None
     shown = _shown(message)
     emit(
         db(),
@@ -64,12 +64,16 @@ def create() -> Response:
     return answer(shown, 201, f"/api/messages/{message.id}")
 
 
+def _no_reply() -> Problem:
+    return invalid("reply_to", "is not a message of this topic")
+
+
 def _check_reply(new: schemas.NewMessage) -> None:
     if new.reply_to is None:
         return
     here = (Message.id == new.reply_to) & (Message.topic_id == new.topic_id)
     if not schemas.possible(new.reply_to) or db().scalar(select(Message.id).where(here)) is None:
-        raise invalid("reply_to", "is not a message of this topic")
+        raise _no_reply()
 
 
 @blueprint.get("")

@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from forum.application import Resources
 from forum.logs import JsonFormatter
 from local.postgres import Cluster
-from monolith import topics
+from monolith import messages, topics
 from tests.servers import RedisServer
 
 
@@ -41,6 +41,17 @@ def test_without_redis_the_forum_serves_and_writes(
         assert time.monotonic() < until
         time.sleep(0.1)
     assert views == 1
+
+
+def test_a_message_that_goes_while_it_is_replied_to_is_refused_as_one_that_has_gone(
+    client: FlaskClient, authorization: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "_check_reply", lambda _: None)  # it was still there then
+    topic: Any = client.post("/api/topics", json={"title": "Gone"}, headers=authorization).json
+    reply = {"topic_id": topic["id"], "body": "x", "reply_to": 2**40}
+    answer: Any = client.post("/api/messages", json=reply, headers=authorization)
+    assert answer.status_code == 422
+    assert answer.json["errors"][0]["field"] == "reply_to"
 
 
 def _with_trouble(app: Flask, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> Any:
