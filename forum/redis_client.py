@@ -23,6 +23,7 @@ class PausingPool(ConnectionPool):
     """
 
     _again = 0.0
+    _reason = ""
 
     def get_connection(self, *args: Any, **options: Any) -> Any:
         """A connection.
@@ -33,12 +34,12 @@ class PausingPool(ConnectionPool):
         away = self._again > 0
         if away:
             if time.monotonic() < self._again:
-                raise RedisConnectionError("Redis was away a moment ago")
+                raise RedisConnectionError(self._reason)
             self._again = time.monotonic() + PAUSE  # the others need not wait for what comes of this one
         try:
             connection = super().get_connection(*args, **options)
-        except RedisError:
-            self._again = time.monotonic() + PAUSE
+        except RedisError as error:
+            self._again, self._reason = time.monotonic() + PAUSE, str(error)
             raise
         self._again = 0.0
         return connection

@@ -45,7 +45,7 @@ def test_one_in_a_while_finds_out(attempts: list[Connection], clock: Callable[[f
     def ask() -> int:
         before = len(attempts)
         for _ in range(5):
-            with pytest.raises(RedisConnectionError):
+            with pytest.raises(RedisConnectionError, match="refused"):
                 redis.ping()
         return len(attempts) - before
 
