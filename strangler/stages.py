@@ -71,11 +71,11 @@ class Journey:
     def missing(self) -> list[str]:
         """What is not as the stage has it; empty when it is reached. Waits for nothing."""
         found = []
+        at = self._at(self._stage.moved)
         for module in self._config.modules.values():
-            wanted = module.target if module.name in self._stage.moved else module.source
             owner = self._owner(module)
-            if owner != wanted:
-                found.append(f"{module.name} is owned by {owner}, not by {wanted}")
+            if owner != at[module.name]:
+                found.append(f"{module.name} is owned by {owner}, not by {at[module.name]}")
             elif self._stage.cancel and self._exists(module):
                 found.append(f"{module.name} is still replicated")
         if self._config.gateway:
@@ -204,18 +204,19 @@ class Journey:
     def _keys(self, moved: list[str], arrived: bool = False) -> dict[str, str]:
         """On arrival there are no entrances but those that something leads to."""
         # A module on its way to a stage whose default is another application still goes to its source.
-        modules = self._config.modules.values()
-        at = {module.name: module.target if module.name in moved else module.source for module in modules}
-        elsewhere = {name: site for name, site in at.items() if site != self._stage.default}
+        elsewhere = {name: site for name, site in self._at(moved).items() if site != self._stage.default}
         table = routes.table(self._config, elsewhere, self._stage.default)
         sites = self._needed() if arrived else self._on_the_way
         return routes.keys(self._config, table, routes.root(self._config), sites, self._stage.spare)
 
     def _needed(self) -> set[str]:
         """The sites that something leads to at the stage."""
+        return {*self._at(self._stage.moved).values(), self._stage.default, self._stage.spare or self._stage.default}
+
+    def _at(self, moved: list[str]) -> dict[str, str]:
+        """Module -> the site that has it, when those have moved."""
         modules = self._config.modules.values()
-        at = {module.target if module.name in self._stage.moved else module.source for module in modules}
-        return at | {self._stage.default, self._stage.spare or self._stage.default}
+        return {module.name: module.target if module.name in moved else module.source for module in modules}
 
     def _offer(self) -> None:
         if self._config.gateway is None:

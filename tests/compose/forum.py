@@ -73,12 +73,9 @@ class Forum:
         label = "com.docker.compose"
         lines = docker(
             "ps", "--no-trunc", "--filter", f"label={label}.project={self.project}",
-            "--format", f'{{{{.Label "{label}.service"}}}} {{{{.ID}}}} {{{{.Label "{label}.oneoff"}}}}',
+            "--format", f'{{{{.Label "{label}.service"}}}} {{{{.ID}}}}',
         ).splitlines()  # fmt: skip
-        return {line.split()[0]: line.split()[1] for line in lines}
-
-    def started(self, service: str) -> str:
-        return docker("inspect", "--format", "{{.State.StartedAt}}", self.container(service))
+        return dict(line.split() for line in lines)
 
     @property
     def gateway(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 import subprocess
 import threading
 import time
@@ -17,22 +16,17 @@ import pytest
 
 from local import gateway
 from tests.k8s import manifests
+from tests.servers import free_port
 
 SITES = ("monolith", "users", "topics", "messages", "web")
 ENTRANCES = ("api", *SITES, "admin")
-
-
-def free() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 class Site:
     """An application that is there or not, on a port that stays."""
 
     def __init__(self, name: str) -> None:
-        self.name, self.port, self.seen = name, free(), list[tuple[str, str, str | None]]()
+        self.name, self.port, self.seen = name, free_port(), list[tuple[str, str, str | None]]()
         self.server: ThreadingHTTPServer | None = None
 
     def up(self) -> None:
@@ -72,7 +66,7 @@ class Router:
             for found in manifests.of_kind(manifests.stage("0-monolith"), "ConfigMap")
             if "routes.yaml" in found["data"]
         )
-        self.ports = {name: free() for name in ENTRANCES}
+        self.ports = {name: free_port() for name in ENTRANCES}
         settings, routes = data["traefik.yaml"], data["routes.yaml"]
         for number, name in enumerate(ENTRANCES[:-1]):
             settings = settings.replace(f'":800{number}"', f'"127.0.0.1:{self.ports[name]}"')

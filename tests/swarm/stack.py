@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Sequence
@@ -14,18 +13,12 @@ from uuid import uuid4
 from tests.docker import docker, lines, run, wait_for
 from tests.load import SEED_PASSWORD
 from tests.owners import STAGES
+from tests.servers import free_port
 
 STAGE_SECONDS = 240
 SETTLE_SECONDS = 180
 RUN = uuid4().hex[:6]
 V1, V2 = f"swarm-{RUN}-v1", f"swarm-{RUN}-v2"
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("0.0.0.0", 0))
-        port: int = listener.getsockname()[1]
-    return port
 
 
 class Stack:
@@ -34,7 +27,7 @@ class Stack:
     def __init__(self, directory: Path) -> None:
         self.name = f"test{uuid4().hex[:8]}"
         self.directory = directory
-        self.ports = {"monolith": free_port(), "gateway": free_port()}
+        self.ports = {"monolith": free_port("0.0.0.0"), "gateway": free_port("0.0.0.0")}
         self.env = os.environ | {
             "STACK": self.name,
             "TAG": V1,
