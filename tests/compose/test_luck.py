@@ -121,6 +121,8 @@ def test_control_a_backend_killed_without_a_drain_is_seen(bruised: Forum, tmp_pa
 
 
 def test_a_database_is_reached_by_its_own_service_only(bruised: Forum) -> None:
+    bruised.up("4-messages")
+
     def reaches(service: str, host: str) -> bool:
         program = f"import socket; socket.create_connection(({host!r}, 5432), 3)"
         return not docker(
@@ -139,6 +141,7 @@ def test_a_database_is_reached_by_its_own_service_only(bruised: Forum) -> None:
 
 
 def test_only_the_gateway_is_published(bruised: Forum) -> None:
+    bruised.up("4-messages")
     lines = docker(
         "ps", "--filter", f"label=com.docker.compose.project={bruised.project}", "--format", "{{.Names}} {{.Ports}}"
     ).splitlines()
@@ -147,6 +150,8 @@ def test_only_the_gateway_is_published(bruised: Forum) -> None:
 
 
 def test_a_container_sees_its_own_secrets_only(bruised: Forum) -> None:
+    bruised.up("4-messages")
+
     def seen(service: str) -> set[str]:
         return set(docker("exec", bruised.container(service), "ls", "/run/secrets").split())
 
@@ -156,6 +161,7 @@ def test_a_container_sees_its_own_secrets_only(bruised: Forum) -> None:
 
 
 def test_going_down_keeps_what_was_written(bruised: Forum) -> None:
+    bruised.up("4-messages")
     account = {"username": "survivor", "email": "survivor@example.org", "password": "a long enough password"}
     made = requests.post(f"{bruised.gateway}/api/users", json=account, timeout=30)
     assert made.status_code == 201
