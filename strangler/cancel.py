@@ -30,7 +30,7 @@ def cancel(move: Move) -> list[str]:
     move.back.drop()
     move.forward.drop()
     warnings = _restore_foreign_keys(move)
-    if move.target.value("installed") and _was_fenced(move):
+    if move.target.value("installed"):
         move.target.patiently("empty the tables", lambda: _clean_target(move))
     if move.source.value("installed"):
         move.source.patiently("remove the fence", lambda: _unfence(move, move.source))
@@ -46,9 +46,10 @@ def _was_fenced(move: Move) -> bool:
 
 def _clean_target(move: Move) -> None:
     with move.target.transaction():
-        # The fence goes with the rows: as long as there are rows here, nobody but the stream may write them.
-        move.drop_fences(move.target)
-        move.target.run("truncate", tables=sql.SQL(", ").join(table(name) for name in move.module.tables))
+        if _was_fenced(move):
+            # The fence goes with the rows: as long as there are rows here, nobody but the stream may write them.
+            move.drop_fences(move.target)
+            move.target.run("truncate", tables=sql.SQL(", ").join(table(name) for name in move.module.tables))
         indexes.restore(move)
         _disclaim(move, move.target)
 
@@ -60,7 +61,7 @@ def _unfence(move: Move, database: Database) -> None:
 
 
 def _disclaim(move: Move, database: Database) -> None:
-    if database.run("others", {"module": move.module.name}):
+    if database.value("still_used", {"module": move.module.name}):
         database.run("disclaim", {"module": move.module.name})
     else:
         database.run("uninstall")

@@ -43,7 +43,8 @@ def complete(
         raise StranglerError(
             f"{move.source.site}: {', '.join(row['name'] for row in views)} shows tables of {move.module.name}; drop it"
         )
-    if move.back.subscription() is not None and move.plan is None:
+    # Streams that have lost their slot are being removed, by a `complete` that was killed: it has watched already.
+    if move.forward.attached() and move.plan is None:
         move.back.wake()  # one that was killed may have left it at rest
         move.back.catch_up(CATCH_UP_SECONDS)
         if not force:

@@ -28,6 +28,8 @@ def create(move: Move, progress: Progress | None = None) -> None:
     Raises StranglerError when a check before the start fails (nothing was changed), NotYetError when the copy
     cannot get on.
     """
+    if move.events.unfinished("cancel"):
+        move.cancel()
     begun = move.forward.subscription() is not None
     if not begun:
         _check(move)

@@ -93,9 +93,11 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         if self.plan is not None:
-            self._note("BEGIN")
+            before = len(self.plan)
             yield
-            self._note("COMMIT")
+            if len(self.plan) > before:
+                self.plan.insert(before, Planned(self.site, "BEGIN;"))
+                self._note("COMMIT")
             return
         with self.connection.transaction():
             yield

@@ -45,6 +45,12 @@ class Events:
                     found.append({"at": row.pop("at"), "module": self._module.name, "site": database.site, **row})
         return sorted(found, key=lambda event: (event["epoch"], event["at"]))
 
+    def unfinished(self, action: str) -> bool:
+        """Whether the last thing that began while the source had the move's row is `action`, which removes it."""
+        if not self._source.value("installed") or not self._source.one("ownership", {"module": self._module.name}):
+            return False
+        return self.all()[-1:] != [] and self.all()[-1]["action"] == action
+
     def has(self, action: str, epoch: int) -> bool:
         return any(event["action"] == action and event["epoch"] == epoch for event in self.all())
 

@@ -6,8 +6,10 @@ simply run again.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Self
 
+import psycopg
 from psycopg import sql
 
 from strangler import cancel, complete, create, handover
@@ -19,6 +21,8 @@ from strangler.handover import Handover, Limits
 from strangler.ownership import Ownership
 from strangler.replication import Stream
 from strangler.sql import quoted, table
+
+CONTROLLER_MS = 3000
 
 
 class Move:
@@ -38,16 +42,33 @@ class Move:
         self.forward = Stream(name, "forward", self.source, self.target, tables)
         self.back = Stream(name, "back", self.target, self.source, tables)
         self.events = Events(self.module, self.source, self.target)
-        # At both, because a killed controller's last statement may still be running at either.
-        if exclusive and not all(
-            database.value("controller", {"module": name}) for database in (self.source, self.target)
-        ):
-            raise AwayError(f"another strangler process is at work on {name}; wait for it or end it")
+        self._exclusive = exclusive
+        if exclusive:
+            # At both, because a killed controller's last statement may still be running at either.
+            for database in (self.source, self.target):
+                self._take(database)
+
+    def _take(self, database: Database) -> None:
+        """Wait a moment for the lock: PostgreSQL learns of a killed controller within a second."""
+        try:
+            with database.transaction():
+                database.run("wait_at_most", milliseconds=sql.Literal(CONTROLLER_MS))
+                database.run("controller", {"module": self.module.name})
+        except psycopg.errors.LockNotAvailable:
+            self.source.close()
+            self.target.close()
+            raise AwayError(
+                f"another strangler process is at work on {self.module.name}; wait for it or end it"
+            ) from None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._exclusive:
+            for database in (self.source, self.target):
+                with suppress(psycopg.Error):  # or the next command would meet a session that is just ending
+                    database.run("let_go", {"module": self.module.name})
         self.source.close()
         self.target.close()
 

@@ -69,8 +69,13 @@ class Stream:
         )  # fmt: skip
 
     def subscription(self) -> dict[str, Any] | None:
-        """oid, enabled, working, ready, apply_errors, sync_errors, conflicts; None when there is none."""
+        """oid, slot, enabled, working, ready, apply_errors, sync_errors, conflicts; None when there is none."""
         return self.subscriber.one("subscription", {"name": self.name})
+
+    def attached(self) -> bool:
+        """Whether there is a subscription and it has a slot; what is being removed has none."""
+        found = self.subscription()
+        return found is not None and found["slot"] is not None
 
     def drop(self) -> None:
         """Remove subscription, slots and publication, whichever of them there are."""
@@ -103,7 +108,7 @@ class Stream:
     def wake(self) -> None:
         """Apply again, if it was at rest."""
         found = self.subscription()
-        if found and not found["enabled"]:
+        if found and found["slot"] and not found["enabled"]:
             self.subscriber.run("enable_subscription", name=sql.Identifier(self.name))
 
     def progress(self) -> list[dict[str, Any]]:

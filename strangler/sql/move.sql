@@ -23,7 +23,15 @@ SELECT at, actor, action, epoch, detail FROM strangler.event WHERE module = %(mo
 
 -- name: controller
 -- One `strangler` process at a time works on a module. Held by the session, so a killed one lets go.
-SELECT pg_try_advisory_lock({lock_class}, hashtext('controller of ' || %(module)s));
+SELECT pg_advisory_lock({lock_class}, hashtext('controller of ' || %(module)s));
+
+-- name: let_go
+SELECT pg_advisory_unlock({lock_class}, hashtext('controller of ' || %(module)s));
+
+-- name: still_used
+-- Whether the kit still has something to do here for another module.
+SELECT EXISTS (SELECT FROM strangler.ownership WHERE module <> %(module)s)
+    OR EXISTS (SELECT FROM pg_trigger WHERE tgname = 'strangler_fence');
 
 -- name: publication_exists
 SELECT EXISTS (SELECT FROM pg_publication WHERE pubname = %(name)s);
@@ -46,7 +54,8 @@ FROM pg_replication_slots WHERE slot_name = %(name)s;
 -- In a transaction, before a statement that makes nobody wait while it waits.
 SET LOCAL lock_timeout = 0;
 
--- name: wait_at_most!
+-- name: wait_at_most
+-- For the rest of the transaction.
 SET LOCAL lock_timeout = {milliseconds};
 
 -- name: create_slot!
@@ -63,7 +72,7 @@ SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots
 WHERE (slot_name = %(name)s OR slot_name LIKE %(sync)s) AND database = current_database() AND active_pid IS NOT NULL;
 
 -- name: subscription
-SELECT s.oid, s.subenabled AS enabled,
+SELECT s.oid, s.subslotname AS slot, s.subenabled AS enabled,
        EXISTS (SELECT FROM pg_stat_subscription a WHERE a.subid = s.oid AND a.worker_type = 'apply' AND a.pid IS NOT NULL) AS working,
        coalesce((SELECT bool_and(r.srsubstate = 'r') FROM pg_subscription_rel r WHERE r.srsubid = s.oid), false) AS ready,
        x.apply_error_count AS apply_errors, x.sync_error_count AS sync_errors,
