@@ -189,8 +189,10 @@ class Writers:
     Half of them are REPEATABLE READ.
     """
 
-    def __init__(self, shop: Shop, number: int = 6) -> None:
+    def __init__(self, shop: Shop, number: int = 6, pause: float = 0.002) -> None:
         self.shop = shop
+        self.pause = pause
+        """Between two writes of one writer, in s."""
         self.acknowledged: dict[str, int] = {}
         self.failures: list[BaseException] = []
         self.twice: list[int] = []
@@ -257,7 +259,7 @@ class Writers:
                     if row[0] in self.acknowledged.values():
                         self.twice.append(row[0])
                     self.acknowledged[name] = row[0]
-                self._stop.wait(0.002)
+                self._stop.wait(self.pause)
         except BaseException as error:
             self.failures.append(error)
         finally:
