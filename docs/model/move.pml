@@ -14,8 +14,8 @@
 #endif
 #define LOG (WRITES + EPOCHS)
 
-/* Source and target. Owner and epoch change together, so the epoch tells the owner: the source when it is odd, and where
- * there is no row (0). */
+/* Source and target. Owner and epoch change together, so the epoch tells the owner: the source when it is odd, and
+ * where there is no row (0). */
 #define S 0
 #define D 1
 #define OTHER(site) (1 - (site))
@@ -32,6 +32,7 @@
 #define READY 2
 
 #define BIT(n) (1 << (n))
+#define NAME(site) ((site) == S -> 'S' : 'D')      /* in what `spin -t` prints */
 
 typedef Database {
     byte rows;          /* the module's table: bit n is the row with id n */
@@ -92,10 +93,14 @@ inline confirm(site) {
 }
 
 /* A commit that waits for the disk takes all earlier ones there. */
-inline flush(site) {
+inline to_disk(site) {
     db[site].rows_on_disk = db[site].rows;
     db[site].sequence_on_disk = db[site].sequence;
-    db[site].epoch_on_disk = db[site].epoch;
+    db[site].epoch_on_disk = db[site].epoch
+}
+
+inline flush(site) {
+    to_disk(site);
     confirm(OTHER(site))
 }
 
@@ -109,12 +114,19 @@ inline append(site, transaction) {
 /* --- writers -------------------------------------------------------------------------------------------------- */
 
 #define ALIVE (db[at].sessions & BIT(me))
-#ifdef NO_FOR_SHARE
-#define REFUSED (OWNER(repeatable_read -> snapshot : db[at].epoch) != at)
+/* Under READ COMMITTED every statement has a snapshot of its own: nothing happens before the fence. */
+#ifdef ROW_BEFORE_LOCK
+#define EARLY_SNAPSHOT true
 #else
-/* A row that was updated since the snapshot is a serialization failure. */
-#define REFUSED (!ACCEPTS(at) || (repeatable_read && db[at].fenced && db[at].epoch != snapshot))
+#define EARLY_SNAPSHOT repeatable_read
 #endif
+#define SEEN (EARLY_SNAPSHOT -> snapshot : db[at].epoch)    /* by a plain SELECT */
+#ifdef NO_FOR_SHARE
+#define CHANGED false
+#else
+#define CHANGED (repeatable_read && db[at].fenced && db[at].epoch != snapshot)    /* a serialization failure */
+#endif
+#define REFUSED (OWNER(SEEN) != at || CHANGED)
 
 inline end_transaction() {
     db[at].sessions = db[at].sessions & ~BIT(me);
@@ -130,14 +142,12 @@ begin:
     atomic {
         if
         :: !left -> goto done
-        :: left -> at = S
-        :: left -> at = D
+        :: left && (EARLY_SNAPSHOT || !db[S].exclusive) -> at = S
+        :: left && (EARLY_SNAPSHOT || !db[D].exclusive) -> at = D
         fi;
-        /* Under READ COMMITTED every statement has a snapshot of its own: nothing happens before the fence. */
-        (repeatable_read || !db[at].exclusive);
         db[at].sessions = db[at].sessions | BIT(me);
         if
-        :: repeatable_read -> snapshot = db[at].epoch
+        :: EARLY_SNAPSHOT -> snapshot = db[at].epoch; printf("writer %d at %c: snapshot\n", me, NAME(at))
         :: else -> db[at].shared = db[at].shared | BIT(me); goto fence
         fi
     }
@@ -150,6 +160,7 @@ fence:  /* The lock first, and then the row. */
     if
     :: atomic { ALIVE && left && !REFUSED && !db[at].retired ->
         left--;
+        printf("writer %d at %c: past the fence\n", me, NAME(at));
         if
         :: db[at].sequence++; id = db[at].sequence
         :: db[at].rows -> id = 0    /* to delete the last row */
@@ -168,12 +179,14 @@ fence:  /* The lock first, and then the row. */
             answered = answered | BIT(id);
             truth = truth | BIT(id);
             db[at].rows = db[at].rows | BIT(id);
-            append(at, INSERT(id))
+            append(at, INSERT(id));
+            printf("writer %d at %c: inserted %d\n", me, NAME(at), id)
         :: !id && db[at].rows ->
             id = LAST(db[at].rows);
             truth = truth & ~BIT(id);
             db[at].rows = db[at].rows & ~BIT(id);
-            append(at, DELETE(id))
+            append(at, DELETE(id));
+            printf("writer %d at %c: deleted %d\n", me, NAME(at), id)
         :: else     /* the other has deleted it */
         fi;
         flush(at);
@@ -205,13 +218,15 @@ proctype subscriber(byte site) {
 end:
     do
     /* The first copy, as of one moment; the stream goes on from there. Rows that are there already would collide. */
-    :: atomic { db[site].subscription == COPYING && PUBLISHER.slot && !db[site].epoch && !(db[site].rows & PUBLISHER.rows) ->
+    :: atomic { db[site].subscription == COPYING && PUBLISHER.slot &&
+                !db[site].epoch && !(db[site].rows & PUBLISHER.rows) ->
 #ifndef SLOT_AFTER_COPY
         db[site].rows = db[site].rows | PUBLISHER.rows;
         PUBLISHER.applied = PUBLISHER.logged;
 #endif
         db[site].epoch = PUBLISHER.epoch;
         db[site].subscription = READY;
+        printf("stream to %c: copied\n", NAME(site));
         flush(site)
        }
     :: atomic { db[site].subscription == READY && PUBLISHER.slot && PUBLISHER.applied < PUBLISHER.logged ->
@@ -225,14 +240,17 @@ end:
             fi;
             if
             :: db[site].epoch = transaction / 8 - 1;
+                printf("stream to %c: epoch %d\n", NAME(site), db[site].epoch);
                 PUBLISHER.applied++;
                 CHECK(I2, !ACCEPTS(site) || db[site].rows == truth)
             :: transaction = 0; goto end     /* the worker dies */
             fi
         :: transaction >= DELETE(0) && transaction < HANDOVER(1, 0) ->
+            printf("stream to %c: deletes %d\n", NAME(site), transaction - DELETE(0));
             db[site].rows = db[site].rows & ~BIT(transaction - DELETE(0));
             PUBLISHER.applied++
         :: transaction < DELETE(0) ->
+            printf("stream to %c: inserts %d\n", NAME(site), transaction);
             CHECK(I4, !(db[site].rows & BIT(transaction)));     /* a conflict: the stream stops */
             db[site].rows = db[site].rows | BIT(transaction);
             PUBLISHER.applied++
@@ -263,6 +281,7 @@ inline hand_over(giver) {
 /* A database that is down is one in which nothing happens for a while, so crash and restart are one step. */
 inline crash(site) {
     crashes--;
+    printf("crash of %c\n", NAME(site));
     db[site].rows = db[site].rows_on_disk;
     db[site].sequence = db[site].sequence_on_disk;
     db[site].epoch = db[site].epoch_on_disk;
@@ -283,14 +302,19 @@ end:
     do
     :: atomic { crashes -> crash(S) }
     :: atomic { crashes -> crash(D) }
-    :: atomic { db[D].orphan -> hand_over(D); db[D].orphan = false }
+    :: atomic { db[D].orphan -> printf("orphan at D: commits\n"); hand_over(D); db[D].orphan = false }
     od
 }
 
 /* --- the controller ------------------------------------------------------------------------------------------- */
 
 /* A statement of the kit in one database: whether it is its turn, and what it does. */
-#define STEP(site, condition, effect) atomic { db[site].connected && (condition) -> effect }
+#define STEP(site, condition, effect) \
+    atomic { \
+        db[site].connected && (condition) -> \
+        printf("controller at %c: ", NAME(site)); printf(#effect); printf("\n"); \
+        effect \
+    }
 
 #ifdef LATE_REVERSE_PAIR
 #define PAIRED(giver) (db[OTHER(giver)].subscription == READY)
@@ -299,6 +323,8 @@ end:
 #define PAIRED(giver) (db[S].subscription == READY && db[D].subscription == READY)
 #define PAIR_WANTED true
 #endif
+/* Not after complete, not into tables with rows, and not when all is done. */
+#define MAY_CREATE (db[S].subscription != READY && (db[D].subscription || (!OWNER(db[S].epoch) && !db[D].rows)))
 #define MAY_SWITCH(giver) (NEWEST && NEWEST < EPOCHS && OWNER(NEWEST) == giver && PAIRED(giver))
 #ifdef NO_EXCLUSIVE_LOCK
 #define LOCK_EXCLUSIVE(giver) STEP(giver, true, skip)
@@ -315,6 +341,12 @@ end:
 #define MAY_COMPLETE (OWNER(NEWEST) == D && db[D].epoch == NEWEST)
 #else
 #define MAY_COMPLETE (OWNER(NEWEST) == D && db[D].epoch == NEWEST && !db[D].exclusive)
+#endif
+/* Where the fence goes, so must whoever has read there, before, that D owns: DROP SCHEMA waits for them. */
+#ifdef CANCEL_PAST_READERS
+#define UNAWARE db[D].shared
+#else
+#define UNAWARE db[D].sessions
 #endif
 #define NO_STREAMS (!db[S].subscription && !db[D].subscription && !db[S].slot && !db[D].slot)
 
@@ -341,7 +373,9 @@ inline subscribe(site, state) {
 
 inline drop_subscription(site) {
     db[site].subscription = NONE;
-#ifndef KEEP_OLD_SLOT
+#ifdef KEEP_OLD_SLOT
+    to_disk(site)       /* and the publisher hears of it later, or never */
+#else
     flush(site)
 #endif
 }
@@ -358,6 +392,7 @@ proctype controller() {
 
 start:
     atomic {
+        printf("controller: ends, or is killed\n");
         slot = false;
         db[S].connected = false;
         db[D].connected = false;
@@ -366,12 +401,11 @@ start:
     }
 end:
     if
-    /* Not after complete, and not into tables with rows. */
-    :: atomic { db[D].subscription || (!OWNER(db[S].epoch) && !db[D].rows) -> connect(); goto create }
-    :: atomic { MAY_SWITCH(S) -> connect(); goto switch }
-    :: atomic { MAY_SWITCH(D) -> connect(); goto reverse }
-    :: atomic { MAY_CANCEL -> connect(); goto cancel }
-    :: atomic { MAY_COMPLETE -> connect(); goto complete }
+    :: atomic { MAY_CREATE -> connect(); printf("controller: create\n"); goto create }
+    :: atomic { MAY_SWITCH(S) -> connect(); printf("controller: switch\n"); goto switch }
+    :: atomic { MAY_SWITCH(D) -> connect(); printf("controller: reverse\n"); goto reverse }
+    :: atomic { MAY_CANCEL -> connect(); printf("controller: cancel\n"); goto cancel }
+    :: atomic { MAY_COMPLETE -> connect(); printf("controller: complete\n"); goto complete }
     fi;
 
 create:
@@ -424,9 +458,10 @@ cancel:
     :: STEP(D, !db[S].subscription && db[D].slot, drop_slot(D))
     :: STEP(D, !db[D].slot && db[D].subscription, drop_subscription(D))
     :: STEP(S, !db[D].subscription && db[S].slot, drop_slot(S))
-    :: STEP(D, NO_STREAMS && db[D].fenced && !db[D].shared,
+    :: STEP(D, NO_STREAMS && db[D].fenced && !UNAWARE,
             db[D].rows = 0; db[D].epoch = 0; db[D].fenced = false; flush(D))
-    :: STEP(S, NO_STREAMS && !db[D].fenced && !db[S].shared, db[S].epoch = 0; db[S].fenced = false; flush(S); goto start)
+    :: STEP(S, NO_STREAMS && !db[D].fenced && !db[S].shared,
+            db[S].epoch = 0; db[S].fenced = false; flush(S); goto start)
     :: goto start
     od;
 
@@ -445,7 +480,8 @@ complete:
 
 /* --- what must hold, beside what is checked where it happens ---------------------------------------------------- */
 
-#define DRAINED_FROM(site) (db[site].slot && db[site].applied == db[site].logged && db[OTHER(site)].subscription == READY)
+#define DRAINED_FROM(site) \
+    (db[site].slot && db[site].applied == db[site].logged && db[OTHER(site)].subscription == READY)
 #define DRAINED (DRAINED_FROM(S) && DRAINED_FROM(D))
 #define EQUAL (db[S].rows == truth && db[D].rows == truth && db[S].epoch == db[D].epoch)
 

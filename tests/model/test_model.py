@@ -13,15 +13,17 @@ MODEL = Path(__file__).parents[2] / "docs/model/move.pml"
 
 SMALL = ("WRITES=3", "CRASHES=0")
 """Enough for a counterexample that needs no crash."""
-CRASHING = ("WRITES=2", "CRASHES=1")
+CRASHING = ("WRITES=1", "CRASHES=1")
 
 MUTANTS = {
     "NO_EXCLUSIVE_LOCK": ("I1", SMALL),
+    "ROW_BEFORE_LOCK": ("I1", SMALL),
     "NO_FOR_SHARE": ("I1", SMALL),
+    "CANCEL_PAST_READERS": ("I1", SMALL),
     "EARLY_ACTIVATION": ("I2", SMALL),
     "SEQUENCE_FROM_MAX_ID": ("I2", SMALL),
     "COMPLETE_WITHOUT_LOCK": ("I2", SMALL),
-    "KEEP_OLD_SLOT": ("I2", CRASHING),
+    "KEEP_OLD_SLOT": ("I4", CRASHING),
     "CANCEL_BEFORE_ARRIVAL": ("I4", SMALL),
     "LATE_REVERSE_PAIR": ("I4", SMALL),
     "NO_ORIGIN_FILTER": ("I4", SMALL),
