@@ -9,6 +9,7 @@ from psycopg import sql
 
 from strangler import indexes
 from strangler.errors import StranglerError
+from strangler.handover import wait_for_arrival
 from strangler.sql import quoted, table
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def cancel(move: Move) -> list[str]:
     own = move.newest()
     if own and own.owner != move.source.site:
         raise StranglerError(f"{move.module.name} is owned by {move.target.site}; run `reverse` first")
+    if own:  # after a reverse that was killed the target's last writes may still be on their way
+        wait_for_arrival(move, move.source, own.epoch)
     event = None
     if own and move.ownership(move.source):
         event = move.events.record("cancel", own.epoch)
@@ -46,6 +49,7 @@ def _was_fenced(move: Move) -> bool:
 
 def _clean_target(move: Move) -> None:
     with move.target.transaction():
+        move.target.run("lock_readers")
         if _was_fenced(move):
             # The fence goes with the rows: as long as there are rows here, nobody but the stream may write them.
             move.drop_fences(move.target)

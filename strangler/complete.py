@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from psycopg import sql
 
 from strangler.errors import NotYetError, StranglerError
@@ -34,6 +35,13 @@ def complete(
     Raises StranglerError when the target is not the owner or views still show the tables, NotYetError when somebody
     uses them: then everything is as it was.
     """
+    # A reverse that was killed may have its COMMIT still at work, under this lock.
+    try:
+        move.target.run("hold", {"module": move.module.name})
+    except psycopg.errors.LockNotAvailable:
+        raise NotYetError(
+            f"a hand-over of {move.module.name} is under way at {move.target.site}; wait for it"
+        ) from None
     own = move.owner()
     if own.owner != move.target.site:
         raise StranglerError(f"{move.module.name} is owned by {own.owner}; run `switch` first")

@@ -57,10 +57,13 @@ class Stream:
         """
         if self.subscription() is not None:
             return
-        if self.publisher.one("slot", {"name": self.slot}) is None:
-            with self.publisher.transaction():
-                self.publisher.run("wait_for_ever")
-                self.publisher.run("create_slot", {"name": self.slot})
+        # A slot without its subscription is left from an attempt that was killed. It may stand before what the old
+        # subscription had applied, and a new one would apply that again.
+        if self.publisher.one("slot", {"name": self.slot}) is not None:
+            self._drop_slots()
+        with self.publisher.transaction():
+            self.publisher.run("wait_for_ever")
+            self.publisher.run("create_slot", {"name": self.slot})
         planning = self.publisher.plan is not None
         dsn = make_conninfo(self.publisher.dsn, password="********") if planning else self.publisher.dsn  # noqa: S106
         self.subscriber.run(
@@ -87,7 +90,11 @@ class Stream:
             self.subscriber.patiently(
                 "drop the subscription", lambda: self.subscriber.run("drop_subscription", name=name)
             )
-        slots = {"name": self.slot, "sync": f"pg_{found['oid']}_sync_%" if found else ""}
+        self._drop_slots(f"pg_{found['oid']}_sync_%" if found else "")
+        self.publisher.patiently("unpublish", lambda: self.publisher.run("drop_publication", name=name))
+
+    def _drop_slots(self, sync: str = "") -> None:
+        slots = {"name": self.slot, "sync": sync}
         deadline = time.monotonic() + 30
         while True:
             self.publisher.run("end_senders", slots)
@@ -97,7 +104,6 @@ class Stream:
             if time.monotonic() > deadline:
                 raise NotYetError(f"{self.publisher.site}: the slot {self.slot} stays in use; run this again")
             time.sleep(0.05)
-        self.publisher.patiently("unpublish", lambda: self.publisher.run("drop_publication", name=name))
 
     def rest(self) -> None:
         """Apply nothing until `wake`; returns when the worker has ended."""

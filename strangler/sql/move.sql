@@ -145,6 +145,14 @@ ORDER BY 1, 2;
 -- Waits for writers in flight; new ones queue behind. `lock_timeout` bounds both.
 SELECT pg_advisory_xact_lock({lock_class}, hashtext(%(module)s));
 
+-- name: hold!
+-- Keeps any hand-over from this site waiting for as long as this session lasts; writers are in nobody's way.
+SELECT pg_advisory_lock_shared({lock_class}, hashtext(%(module)s));
+
+-- name: lock_readers!
+-- Waits for whoever has read here, while it was so, that this site owns the module; without a fence he would write.
+LOCK TABLE strangler.ownership IN ACCESS EXCLUSIVE MODE;
+
 -- name: hand_over!
 -- The switch. From its commit on this site's fence is closed; the other's opens when the row arrives there.
 UPDATE strangler.ownership SET owner = %(to)s, epoch = epoch + 1, sequences = {sequences}

@@ -219,10 +219,8 @@ def test_a_role_that_is_no_superuser_will_do(shop: Shop) -> None:
     role = f"mover_{shop.dsn['stock'].rsplit('/', 1)[1]}"
     data = shop.config.model_dump(by_alias=True)
     for site, tables in (("monolith", "items places orders"), ("stock", "items places")):
-        shop.run(
-            site,
-            f"CREATE ROLE {role} LOGIN PASSWORD 'secret' REPLICATION; GRANT pg_create_subscription, pg_monitor TO {role}",
-        )
+        shop.run(site, f"CREATE ROLE {role} LOGIN PASSWORD 'secret' REPLICATION")
+        shop.run(site, f"GRANT pg_create_subscription, pg_monitor TO {role}")
         for name in tables.split():
             shop.run(site, f"ALTER TABLE {name} OWNER TO {role}")
         data["sites"][site]["dsn"] = shop.dsn[site].replace("postgres:secret@", f"{role}:secret@")
