@@ -38,10 +38,12 @@ CREATE TABLE orders (
 """
 
 
+ROOM = {"max_replication_slots": "40", "max_wal_senders": "40", "wal_retrieve_retry_interval": "500ms"}
+
+
 @pytest.fixture(scope="session")
 def clusters() -> Iterator[tuple[Cluster, Cluster]]:
-    room = {"max_replication_slots": "40", "max_wal_senders": "40"}
-    with running_cluster(**room) as source, running_cluster(**room) as target:
+    with running_cluster(**ROOM) as source, running_cluster(**ROOM) as target:
         yield source, target
 
 
@@ -233,11 +235,12 @@ class Writers:
                 name = f"w{number}-{made}"
                 made += 1
                 site = random.choice(self.sites)
+                unknown = False
                 while True:
-                    if site not in connections:
-                        connections[site] = psycopg.connect(self.shop.dsn[site], autocommit=True)
-                        connections[site].execute(f"SET default_transaction_isolation = '{level}'")
                     try:
+                        if site not in connections:
+                            connections[site] = psycopg.connect(self.shop.dsn[site], autocommit=True)
+                            connections[site].execute(f"SET default_transaction_isolation = '{level}'")
                         with connections[site].transaction():
                             row = (
                                 connections[site]
@@ -249,6 +252,16 @@ class Writers:
                     except psycopg.Error as error:
                         if error.sqlstate == "40001":
                             continue
+                        if site not in connections or connections[site].broken:
+                            # The server is gone, and whether the write was committed is unknown until it is back.
+                            connections.pop(site, None)
+                            unknown = True
+                            if self._stop.wait(0.05):
+                                return
+                            continue
+                        if unknown and isinstance(error, psycopg.errors.UniqueViolation):
+                            row = connections[site].execute("SELECT id FROM items WHERE name = %s", (name,)).fetchone()
+                            break
                         if not is_fenced(error):
                             raise
                         self.hops += 1

@@ -1,0 +1,136 @@
+"""Whatever crashes, and whenever: I1 to I5 hold, and the move can be finished. kill -9, while writers write."""
+
+from __future__ import annotations
+
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import psutil
+import psycopg
+import pytest
+
+from local.postgres import Cluster
+from strangler.errors import StranglerError
+from tests.kit.conftest import ROOM, QuickMove, Shop, Writers
+from tests.kit.test_kills import require_equal
+from tests.servers import wait_for
+
+
+def crash(cluster: Cluster) -> None:
+    """kill -9 of everything that is PostgreSQL there; then it is started again, as a supervisor would."""
+    postmaster = psutil.Process(int((cluster.data / "postmaster.pid").read_text().split()[0]))
+    family = [postmaster, *postmaster.children(recursive=True)]
+    for process in family:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(family, 30)
+    cluster.start(cluster.data.parent / "log", fsync="off", **ROOM)
+
+
+def worker(shop: Shop, site: str, stream: str) -> int:
+    """The process that applies a stream at a site."""
+    query = "SELECT pid FROM pg_stat_subscription WHERE subname = %s AND worker_type = 'apply' AND pid IS NOT NULL"
+    name = f"strangler_stock_{stream}"
+    return int(wait_for(lambda: shop.run(site, query, (name,)), f"a worker of {name}", 60)[0][0])
+
+
+def patiently(shop: Shop, verb: str) -> QuickMove:
+    """As a person would: run it again until it works."""
+
+    def attempt() -> QuickMove | None:
+        try:
+            move = shop.move_again()
+            getattr(move, verb)()
+        except (StranglerError, psycopg.OperationalError):
+            return None
+        return move
+
+    return wait_for(attempt, f"{verb} to work again", 120)  # type: ignore[return-value]
+
+
+@pytest.fixture
+def writers(shop: Shop) -> Writers:
+    return Writers(shop, 4, pause=0.01)
+
+
+@pytest.mark.parametrize("victim", ["monolith", "stock"])
+def test_postgresql_dies_while_rows_are_copied(shop: Shop, writers: Writers, victim: str) -> None:
+    with writers, ThreadPoolExecutor(1) as pool:
+        # The copy waits for this lock, so it is under way when the server dies.
+        blocker = shop.connect("stock")
+        blocker.execute("BEGIN")
+        blocker.execute("LOCK TABLE places IN ROW EXCLUSIVE MODE")
+        created = pool.submit(shop.move().create)
+        copying = "SELECT count(*) FROM pg_subscription_rel WHERE srsubstate IN ('i', 'd', 'f', 's')"
+        wait_for(lambda: created.done() or shop.run("stock", copying)[0][0] > 0, "the copy to begin")
+        crash(shop.clusters[victim])
+        with pytest.raises((StranglerError, psycopg.Error)):
+            created.result(120)
+        move = patiently(shop, "create")
+        writers.sites = list(shop.dsn)
+        writers.wait_for(10)
+        move.switch()
+        writers.wait_for(10)
+    require_equal(shop, writers, "stock")
+
+
+@pytest.mark.parametrize("victim", ["monolith", "stock"])
+@pytest.mark.parametrize("owner", ["monolith", "stock"])
+def test_postgresql_dies_while_both_are_kept_equal(shop: Shop, writers: Writers, victim: str, owner: str) -> None:
+    with writers:
+        move = shop.move()
+        move.create()
+        writers.sites = list(shop.dsn)
+        if owner == "stock":
+            move.switch()
+        writers.wait_for(20)
+        crash(shop.clusters[victim])
+        if victim == owner:
+            writers.wait_for(20)
+        patiently(shop, "switch" if owner == "monolith" else "reverse")
+        writers.wait_for(20)
+    require_equal(shop, writers, "stock" if owner == "monolith" else "monolith")
+
+
+@pytest.mark.parametrize("victim", ["monolith", "stock"])
+def test_postgresql_dies_while_ownership_is_on_its_way(shop: Shop, writers: Writers, victim: str) -> None:
+    """Committed at the source, not yet applied at the target: nobody accepts writes, until the row arrives."""
+    with writers, ThreadPoolExecutor(1) as pool:
+        move = shop.move()
+        move.create()
+        writers.sites = list(shop.dsn)
+        writers.wait_for(20)
+        blocker = shop.connect("stock")
+        blocker.execute("BEGIN")
+        blocker.execute("LOCK TABLE strangler.ownership IN SHARE ROW EXCLUSIVE MODE")
+        switched = pool.submit(move.switch)
+        gone = "SELECT owner FROM strangler.ownership WHERE module = 'stock'"
+        wait_for(lambda: shop.run("monolith", gone) == [("stock",)], "the switch to be committed")
+        assert shop.run("stock", gone) == [("monolith",)]
+        crash(shop.clusters[victim])
+        if not blocker.broken:
+            blocker.close()
+        # A source that dies may not be missed: what it had sent is applied.
+        with suppress(StranglerError, psycopg.Error):
+            switched.result(120)
+        patiently(shop, "switch")
+        writers.wait_for(20)
+    require_equal(shop, writers, "stock")
+
+
+@pytest.mark.parametrize(("site", "stream"), [("stock", "forward"), ("monolith", "back")])
+def test_an_apply_worker_is_killed(shop: Shop, writers: Writers, site: str, stream: str) -> None:
+    """To PostgreSQL that is a crash: it ends every session and recovers by itself."""
+    with writers:
+        move = shop.move()
+        move.create()
+        writers.sites = list(shop.dsn)
+        if stream == "back":
+            move.switch()
+        writers.wait_for(20)
+        os.kill(worker(shop, site, stream), signal.SIGKILL)
+        patiently(shop, "switch" if stream == "forward" else "reverse")
+        writers.wait_for(20)
+    require_equal(shop, writers, "stock" if stream == "forward" else "monolith")
