@@ -11,14 +11,25 @@ from typing import Any, NoReturn
 import click
 import psycopg
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from strangler import routes, stages
 from strangler.analyze.command import analyze
 from strangler.config import Config, load
-from strangler.diff import Diff
+from strangler.diff import CHUNK_ROWS, JOBS, Diff, TableProgress
+from strangler.diff_run import Difference
 from strangler.errors import NotYetError, StranglerError
 from strangler.move import Handover, Move
+from strangler.repair import Repair
 from strangler.sql import quoted
 from strangler.status import status as read_status
 
@@ -117,26 +128,79 @@ def status(context: click.Context, json_: bool) -> None:
 
 @move.command()
 @as_json
-@click.option("--chunk", default=10_000, show_default=True, type=click.IntRange(1), help="Rows compared at a time.")
+@click.option("--chunk", default=CHUNK_ROWS, show_default=True, type=click.IntRange(1), help="Rows of one checksum.")
+@click.option("--jobs", default=JOBS, show_default=True, type=click.IntRange(1), help="Tables at a time.")
+@click.option("--max-load", type=click.IntRange(0), help="Pause while more sessions are active in a database.")
+@click.option("--fresh", is_flag=True, help="Begin anew, although a diff that was killed could go on.")
+@click.option("--repair", is_flag=True, help="Give the side that does not own the module the owner's rows.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(0), help="Print so many rows at most.")
 @click.pass_context
-def diff(context: click.Context, json_: bool, chunk: int) -> None:
-    """Compare both copies while writes go on. Exit 1 when they differ."""
-    with _begin(context, exclusive=False) as one, _bars(json_) as bars:
-        tasks = {name: bars.add_task(name, total=None) for name in one.module.tables}
-        rows: dict[str, int] = {}
+def diff(
+    context: click.Context, json_: bool, chunk: int, jobs: int, max_load: int | None, fresh: bool, repair: bool,
+    limit: int,
+) -> None:  # fmt: skip
+    """Compare both copies while writes go on. Exit 1 when they differ (with --repair: when they still do).
 
-        def show(at: Any) -> None:
-            rows[at.table] = at.rows
-            bars.update(tasks[at.table], completed=at.rows, total=max(1, at.of))
+    Killed, it goes on where it was when it is run again.
+    """
+    progress = {}
+    found: list[dict[str, str]] = []
+    repaired: list[dict[str, str]] = []
+    counts = {"differ": 0, "repaired": 0}
 
-        found = [asdict(one) for one in Diff(one, chunk).run(show)]
-    compared = sum(rows.values())
+    def note(kind: str, rows: list[dict[str, str]], one: Difference) -> None:
+        counts[kind] += 1
+        if len(rows) < limit:
+            rows.append(one.as_dict())
+
+    with _begin(context, exclusive=repair) as one, _diff_bars(json_) as bars:
+        tasks = {name: bars.add_task(name, total=None, waits="") for name in one.module.tables}
+
+        def show(at: TableProgress) -> None:
+            progress[at.table] = at
+            bars.update(tasks[at.table], completed=at.rows, total=max(1, at.of), waits=at.waits)
+
+        differences = Diff(one, chunk, jobs, max_load, fresh).run(show)
+        if repair:
+            for outcome in Repair(one).run(differences):
+                if outcome.repaired:
+                    note("repaired", repaired, outcome.difference)
+                else:
+                    note("differ", found, outcome.difference)
+        else:
+            for difference in differences:
+                note("differ", found, difference)
     if not json_:
+        for row in repaired:
+            click.echo(f"{row['table']} {row['key']}: {row['kind']}, repaired")
         for row in found:
             click.echo(f"{row['table']} {row['key']}: {row['kind']}")
-    _say(json_, {"rows": compared, "differences": found}, f"{compared} rows compared, {len(found)} differ")
-    if found:
+    compared = sum(at.rows for at in progress.values())
+    text = f"{compared} rows compared, {counts['differ']} differ"
+    if repair:
+        text += f", {counts['repaired']} repaired"
+    if hidden := counts["differ"] + counts["repaired"] - len(found) - len(repaired):
+        text += f" ({hidden} of these not shown; see --limit)"
+    data: dict[str, Any] = {"rows": compared, "differences": found, "differing": counts["differ"]}
+    if repair:
+        data |= {"repaired": repaired, "repaired_rows": counts["repaired"]}
+    _say(json_, data, text)
+    if counts["differ"]:
         sys.exit(1)
+
+
+class _Speed(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        if task.fields["waits"]:
+            return Text(f"waits: {task.fields['waits']}", style="yellow")
+        return Text(f"{task.speed or 0:,.0f} rows/s")
+
+
+def _diff_bars(json_: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), _Speed(), TimeRemainingColumn(),
+        console=console, disable=json_ or not console.is_terminal, transient=True,
+    )  # fmt: skip
 
 
 def _report(json_: bool, done: Handover) -> None:
