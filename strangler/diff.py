@@ -197,9 +197,8 @@ class _TableDiff:
         limit = self._diff.max_load
         if limit is None or time.monotonic() - self._asked < LOAD_SECONDS:
             return
-        while busy := [
-            f"{rows.site}: {n} sessions" for rows in (self._here, self._there) if (n := rows.load()) > limit
-        ]:
+        sites = (self._here, self._there)
+        while busy := [f"{site.site}: {load} active sessions" for site in sites if (load := site.load()) > limit]:
             yield self._progress(waits=", ".join(busy))
             time.sleep(LOAD_SECONDS)
         self._asked = time.monotonic()

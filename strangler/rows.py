@@ -33,6 +33,7 @@ def session(database: Database) -> Iterator[psycopg.Connection[Any]]:
     """A connection whose settings make the text of a value depend on the value alone."""
     with database.connect() as connection:
         connection.row_factory = tuple_row  # type: ignore[assignment]
+        connection.prepare_threshold = None  # each range is a statement of its own that does not come again
         connection.execute(statement("session"))
         yield connection
 
@@ -49,14 +50,17 @@ class Rows:
             raise StranglerError(f"{site}: {name} has no primary key; add one")
         columns = connection.execute(statement("columns"), parameters).fetchall()
         self._types = [sql.SQL(type_) for _, type_, _ in key]
-        stored = [name for name, _, _, generated in columns if not generated]
+        stored = [name for name, *_, generated in columns if not generated]
         self._pieces: dict[str, sql.Composable] = {
             "table": table(name),
             "key": _list(sql.Identifier("t", name) for name, _, _ in key),
             "key_text": _list(sql.SQL("{}::text").format(sql.Identifier("t", name)) for name, _, _ in key),
-            "aliases": _list(sql.Identifier(f"k{n}") for n in range(len(key))),
-            "names": _list(sql.Identifier("v", f"k{n}") for n in range(len(key))),
+            "names": _list(sql.Identifier(f"k{n}") for n in range(len(key))),
+            "values": _list(sql.SQL(f"v.k{n}::{type_}") for n, (_, type_, _) in enumerate(key)),
+            "wanted": _list(sql.SQL(f"${n + 1}::text[]") for n in range(len(key))),
+            "versions": sql.SQL(f"${len(key) + 1}"),
             "columns": _list(sql.Identifier("t", name) for name, *_ in columns),
+            "texts": _list(_text(name, type_) for name, type_, *_ in columns),
             "stored": _list(sql.Identifier("t", name) for name in stored),
             "plain": _list(map(sql.Identifier, stored)),
         }
@@ -96,30 +100,31 @@ class Rows:
 
     def lookup(self, keys: Sequence[Key]) -> dict[Key, Row]:
         """Those of the keys that there are."""
-        return {keys[n]: Row(hash_, xmin) for n, hash_, xmin in self._by_key("rows_by_key", keys)}
+        return {keys[n - 1]: Row(hash_, xmin) for n, hash_, xmin in self._by_key("rows_by_key", keys)}
 
     def lock(self, keys: Sequence[Key]) -> set[Key]:
         """Lock those of the keys that there are and that nobody else has locked, until the end of the transaction."""
-        return {keys[n] for (n,) in self._by_key("repair_lock", keys)}
+        return {keys[n - 1] for (n,) in self._by_key("repair_lock", keys)}
 
     def delete(self, seen: Mapping[Key, Row]) -> bool:
         """Delete rows, each only if it still is the version that was seen; whether all of them were."""
-        wanted = self._values((row.xmin, key) for key, row in seen.items())
-        return not seen or self._run("repair_delete", wanted=wanted).rowcount == len(seen)
+        return self._by_key("repair_delete", list(seen), [row.xmin for row in seen.values()]).rowcount == len(seen)
 
     def copy_to(self, other: Rows, keys: Sequence[Key]) -> None:
         """Insert rows into the table at another site, byte by byte as they are here."""
         if not keys:
             return
-        read = statement("repair_read", **self._pieces, wanted=self._values(list(enumerate(keys))))
+        literals = _list(sql.SQL("({})").format(_list(map(sql.Literal, key))) for key in keys)
+        read = statement("repair_read", **self._pieces, keys=literals)
         write = statement("repair_write", **{**other._pieces, "plain": self._pieces["plain"]})
         here, there = self.connection.cursor(), other.connection.cursor()
         with here.copy(read) as source, there.copy(write) as sink:
             for data in source:
                 sink.write(data)
 
-    def _by_key(self, name: str, keys: Sequence[Key]) -> list[Any]:
-        return self._run(name, wanted=self._values(list(enumerate(keys)))).fetchall() if keys else []
+    def _by_key(self, name: str, keys: Sequence[Key], *more: list[str]) -> psycopg.Cursor[Any]:
+        columns = [[key[n] for key in keys] for n in range(len(self._types))]
+        return psycopg.RawCursor(self.connection).execute(statement(name, **self._pieces), [*columns, *more])
 
     def _run(self, name: str, **pieces: sql.Composable) -> psycopg.Cursor[Any]:
         return self.connection.execute(statement(name, **self._pieces, **pieces))
@@ -127,10 +132,6 @@ class Rows:
     def _literals(self, key: Key) -> sql.Composable:
         pairs = zip(key, self._types, strict=True)
         return _list(sql.SQL("{}::{}").format(sql.Literal(value), type_) for value, type_ in pairs)
-
-    def _values(self, rows: Iterable[tuple[object, Key]]) -> sql.Composable:
-        """Rows of VALUES: a number or a text, then the columns of a key."""
-        return _list(sql.SQL("({}, {})").format(sql.Literal(first), self._literals(key)) for first, key in rows)
 
     def _range(self, after: Key | None, upto: Key | None) -> sql.Composable:
         """The rows with after < key <= upto; None is open."""
@@ -145,3 +146,12 @@ class Rows:
 
 def _list(pieces: Iterable[sql.Composable]) -> sql.Composed:
     return sql.SQL(", ").join(pieces)
+
+
+def _text(column: str, type_: str) -> sql.Composed:
+    """A column as text, byte by byte (a collation may call different texts equal).
+
+    As part of a row it is slow, but never goes by a cast to text, which a type from outside pg_catalog may bring.
+    """
+    form = 'ROW({})::text COLLATE "C"' if "." in type_ else '{}::text COLLATE "C"'
+    return sql.SQL(form).format(sql.Identifier("t", column))

@@ -1,4 +1,5 @@
--- Comparing a table at two sites while writes go on. Every session uses the settings of `session`.
+-- Comparing a table at two sites while writes go on. Every session uses the settings of `session`. Lists of keys are
+-- given as arrays of text ($1, $2 ..., one for each column of the key), of which `names` are the columns.
 
 -- name: session
 -- So that the text of a value depends on the value alone, that no row is hidden, and that a range of keys is read by the
@@ -33,8 +34,10 @@ SET search_path = pg_catalog, {schemas};
 SELECT {key_text} FROM {table} t WHERE {range} ORDER BY {key} OFFSET {rows} - 1 LIMIT 1;
 
 -- name: checksum
--- Of all rows of a range: their number, and a sum of hashes that does not depend on their order.
-SELECT count(*), coalesce(sum(hashtextextended(ROW({columns})::text, 0)), 0)::text FROM {table} t WHERE {range};
+-- Of all rows of a range: their number, and a sum of hashes that does not depend on their order. hash_record adds up the
+-- columns' hashes, so it is hashed once more: else the sum would be the same when two rows swapped a value.
+SELECT count(*), coalesce(sum(hashtextextended(hash_record_extended(ROW({texts}), 0)::text, 0)), 0)::text
+FROM {table} t WHERE {range};
 
 -- name: keys
 SELECT {key_text} FROM {table} t WHERE {range} ORDER BY {key} LIMIT {rows};
@@ -42,7 +45,7 @@ SELECT {key_text} FROM {table} t WHERE {range} ORDER BY {key} LIMIT {rows};
 -- name: rows_by_key
 -- Of the wanted keys those that there are: number in the list, hash, xmin. In UTF-8, should the encodings differ.
 SELECT v.n, encode(sha256(convert_to(ROW({columns})::text, 'UTF8')), 'hex'), t.xmin::text
-FROM (VALUES {wanted}) AS v(n, {aliases}) JOIN {table} t ON ({key}) = ({names});
+FROM unnest({wanted}) WITH ORDINALITY AS v({names}, n) JOIN {table} t ON ({key}) = ({values});
 
 -- name: active_sessions
 -- Client sessions at work in this database, the kit's own left out.

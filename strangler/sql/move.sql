@@ -95,8 +95,9 @@ SELECT c.reltuples::bigint FROM pg_class c WHERE c.oid = %(table)s::regclass;
 
 -- name: position
 -- The end of everything committed so far. A message of ours rather than pg_current_wal_insert_lsn(), which at the end of
--- a page is past any record and would be waited for until somebody writes.
-SELECT pg_logical_emit_message(false, 'strangler', '')::text;
+-- a page is past any record and would be waited for until somebody writes; and one that commits, because what does not
+-- is sent only when the WAL writer comes round (wal_writer_delay, 200 ms).
+SELECT pg_logical_emit_message(true, 'strangler', '')::text;
 
 -- name: replayed
 -- Whether the subscriber of a slot has applied everything up to a position of ours.

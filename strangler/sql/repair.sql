@@ -14,15 +14,16 @@ SELECT pg_advisory_xact_lock_shared({lock_class}, hashtext(%(module)s));
 
 -- name: repair_lock
 -- Keeps writers off the rows, but not foreign keys that look at them. A row that somebody writes is left out.
-SELECT v.n FROM (VALUES {wanted}) AS v(n, {aliases}) JOIN {table} t ON ({key}) = ({names})
+SELECT v.n FROM unnest({wanted}) WITH ORDINALITY AS v({names}, n) JOIN {table} t ON ({key}) = ({values})
 FOR NO KEY UPDATE OF t SKIP LOCKED;
 
 -- name: repair_delete
 -- Only the rows that were seen: what has come since is none of ours.
-DELETE FROM {table} t USING (VALUES {wanted}) AS v(version, {aliases}) WHERE ({key}) = ({names}) AND t.xmin::text = v.version;
+DELETE FROM {table} t USING unnest({wanted}, {versions}::text[]) AS v({names}, version)
+WHERE ({key}) = ({values}) AND t.xmin::text = v.version;
 
 -- name: repair_read
-COPY (SELECT {stored} FROM (VALUES {wanted}) AS v(n, {aliases}) JOIN {table} t ON ({key}) = ({names})) TO STDOUT;
+COPY (SELECT {stored} FROM (VALUES {keys}) AS v({names}) JOIN {table} t ON ({key}) = ({values})) TO STDOUT;
 
 -- name: repair_write
 -- COPY takes the values of identity columns as they come.
