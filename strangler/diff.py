@@ -7,6 +7,7 @@ side had every chance to show the same; then, and only then, it is a difference.
 
 Both sites order keys their own way. Should their collations differ, a chunk's bounds enclose other rows there than
 here: such chunks cost more, but every row is in a chunk of its site, and rows are always matched by equality of keys.
+(A row that only the other side has may then be in several chunks, and is told for each.)
 """
 
 from __future__ import annotations

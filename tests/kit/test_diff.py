@@ -144,9 +144,9 @@ def test_sites_that_order_keys_differently_give_neither_alarm_nor_miss(shop: Sho
     shop.damage("stock", "UPDATE places SET item_id = NULL WHERE slot = 1000")
     shop.damage("stock", "DELETE FROM places WHERE slot = 7")
     shop.damage("stock", "INSERT INTO places VALUES ('00', 0), ('39', 9000), ('20', -1)")
-    assert differences(move) == [
+    assert set(differences(move)) == {
         ("00,0", "extra"), ("00,1000", "different"), ("07,7", "missing"), ("20,-1", "extra"), ("39,9000", "extra"),
-    ]  # fmt: skip
+    }  # fmt: skip
 
 
 def test_no_false_alarm_while_the_same_rows_are_written_over_and_over(shop: Shop, writers: Writers) -> None:
