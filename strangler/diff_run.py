@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Self
 
-from strangler.errors import AwayError
+import psycopg
+
+from strangler.errors import AwayError, StranglerError
 from strangler.move import Move
 from strangler.ownership import Ownership
 from strangler.rows import Key
@@ -85,6 +87,7 @@ class DiffRun:
     def __init__(self, move: Move, own: Ownership, fresh: bool) -> None:
         if not move.source.value("diff_installed"):  # the move was created by an earlier version of the kit
             move.source.run("install_source")
+        self._module = move.module.name
         self._connection = move.source.connect()
         self._lock = threading.Lock()
         who = {"module": move.module.name, "owner": own.owner, "epoch": own.epoch}
@@ -92,7 +95,6 @@ class DiffRun:
             if not self._value("diff_lock", who):
                 raise AwayError(f"another diff of {move.module.name} is at work; wait for it or end it")
             self._run = None if fresh else self._value("diff_unfinished", who)
-            self.resumed = self._run is not None
             if self._run is None:
                 with self._connection.transaction():
                     self._connection.execute(statement("diff_drop_unfinished"), who)
@@ -126,7 +128,16 @@ class DiffRun:
         return self._states.get(table) or TableState(table)
 
     def checkpoint(self, state: TableState, anew: bool = False) -> None:
-        """Keep how far a table has come. anew: the differences kept so far are to be forgotten."""
+        """Keep how far a table has come. anew: the differences kept so far are to be forgotten.
+
+        Raises StranglerError when the move was cancelled.
+        """
+        try:
+            self._checkpoint(state, anew)
+        except (psycopg.errors.UndefinedTable, psycopg.errors.ForeignKeyViolation):
+            raise StranglerError(f"the move of {self._module} was cancelled while it was compared") from None
+
+    def _checkpoint(self, state: TableState, anew: bool) -> None:
         with self._lock, self._connection.transaction():
             where = {"run": self._run, "table": state.table}
             self._connection.execute(
