@@ -57,6 +57,7 @@ def test_missing_different_extra_and_swapped_unique_rows_are_repaired(shop: Shop
     assert repair(move) == (sorted(expected), [])
     assert differences(move) == []
     assert shop.rows("monolith") == shop.rows("stock")
+    move.back.catch_up(30)
     assert versions(shop, "monolith") == before
     assert origins(shop) == []
 
@@ -97,6 +98,7 @@ def test_after_a_switch_it_is_the_source_that_is_repaired(shop: Shop) -> None:
     shop.damage("monolith", "DELETE FROM items WHERE id = 5")
     assert repair(move) == ([("5", "missing")], [])
     assert differences(move) == []
+    move.forward.catch_up(30)
     assert versions(shop, "stock") == before
 
 
