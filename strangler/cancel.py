@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
-from strangler import indexes
+from strangler import indexes, repair
 from strangler.errors import StranglerError
 from strangler.handover import wait_for_arrival
 from strangler.sql import quoted, table
@@ -32,6 +32,8 @@ def cancel(move: Move) -> list[str]:
         event = move.events.record("cancel", own.epoch)
     move.back.drop()
     move.forward.drop()
+    for database in (move.source, move.target):
+        repair.drop_origin(database, move.module.name)
     warnings = _restore_foreign_keys(move)
     if move.target.value("installed"):
         move.target.patiently("empty the tables", lambda: _clean_target(move))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg import sql
 
+from strangler import repair
 from strangler.errors import NotYetError, StranglerError
 from strangler.handover import wait_for_arrival
 from strangler.replication import CATCH_UP_SECONDS
@@ -59,6 +60,8 @@ def complete(
             _require_quiet(move, left, quiet_seconds, watching)
     move.forward.drop()
     move.back.drop()
+    for database in (move.source, move.target):
+        repair.drop_origin(database, move.module.name)
     if left:
         move.source.patiently("retire the tables", lambda: _retire(move, left, drop))
     for name in move.relations(move.target):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import urllib3
 
 from strangler import indexes, preflight
-from strangler.diff import last_diff
+from strangler.diff_run import last_diff
 from strangler.errors import NotYetError, StranglerError
 from strangler.replication import WORKER_SECONDS
 

@@ -102,10 +102,8 @@ class Journey:
         module = move.module
         self._say(f"{module.name}: copying from {module.source} to {module.target}")
         self._until("the tables to be there", move.create, passing=(NotYetError,))
-        differences = list(Diff(move).run())
-        if differences:
-            first = differences[0]
-            raise NotYetError(f"{len(differences)} rows differ, first {first.table} {first.key}; see `diff`")
+        for one in Diff(move).run():
+            raise NotYetError(f"the copies differ, first {one.table} {one.key}; see `diff`, and `diff --repair`")
         self._say(f"{module.name}: both copies are equal")
         return move.switch()
 
@@ -128,8 +126,9 @@ class Journey:
 
     @staticmethod
     def _undo(move: Move) -> list[str]:
-        if status(move)["state"] == "ready" and list(Diff(move).run()):
-            raise NotYetError(f"{move.module.name}: the copies differ; look at `diff` before you cancel")
+        if status(move)["state"] == "ready":
+            for one in Diff(move).run():
+                raise NotYetError(f"the copies differ, first {one.table} {one.key}; look at `diff` before you cancel")
         return move.cancel()
 
     # --- looking ----------------------------------------------------------------------------------------------------

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from strangler import preflight
+from strangler.diff_run import last_diff
 from strangler.guards import Guards, failing
 from strangler.handover import Limits
 from strangler.move import Move
@@ -30,6 +32,7 @@ def status(move: Move) -> dict[str, Any]:
         "epoch": newest.epoch if newest else 0,
         "sites": {site: {"owner": row.owner, "epoch": row.epoch} if row else None for site, row in rows.items()},
         "streams": streams,
+        "diff": _diff(move),
         "next": _next(move, state),
         "holders": _holders(move, newest.owner if newest else move.module.source),
         "alarms": _alarms(streams, len({row.epoch for row in known}) > 1),
@@ -99,6 +102,12 @@ def _next(move: Move, state: str) -> dict[str, Any]:
     }
 
 
+def _diff(move: Move) -> dict[str, Any] | None:
+    """What the last comparison that came to its end found."""
+    found = last_diff(move)
+    return asdict(found) if found else None
+
+
 def _holders(move: Move, owner: str) -> list[dict[str, Any]]:
     rows = move.database(owner).run("holders", {"module": move.module.name})
     return [{**row, "site": owner} for row in rows if (row["seconds"] or 0) > HOLDS_SECONDS]
@@ -148,6 +157,8 @@ def lines(found: dict[str, Any]) -> list[str]:
         f"{row['state']}: a switch waits for it"
         for row in found["holders"]
     ]
+    if diff := found["diff"]:
+        text.append(f"  last diff at epoch {diff['epoch']}: {diff['rows']:,} rows, {diff['differences']:,} differed")
     if command := found["next"]["command"]:
         waits = found["next"]["waits_for"]
         text.append(f"  next: {command}" + (", which waits for:" if waits else ", which nothing stands in the way of"))

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
 from strangler.config import load
 from strangler.database import Planned
@@ -60,9 +60,9 @@ def show_plan(json_: bool, plan: list[Planned]) -> None:
     click.echo(f"\n-- {len(plan)} statements; nothing was changed")
 
 
-def bars(json_: bool) -> Progress:
+def bars(json_: bool, *more: ProgressColumn) -> Progress:
     """Progress in rows, on the terminal only."""
     return Progress(
-        TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), *more, TimeRemainingColumn(),
         console=console, disable=json_ or not console.is_terminal, transient=True,
     )  # fmt: skip

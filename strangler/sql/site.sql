@@ -96,6 +96,36 @@ CREATE TABLE IF NOT EXISTS strangler.dropped_constraint (
     PRIMARY KEY ("table", name)
 );
 
+-- How far a comparison of the copies has come, so that a killed one goes on, and what the last one found. A module's go
+-- with its ownership row.
+CREATE TABLE IF NOT EXISTS strangler.diff_run (
+    id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    module   text NOT NULL REFERENCES strangler.ownership ON DELETE CASCADE,
+    owner    text NOT NULL,
+    epoch    bigint NOT NULL,
+    started  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    finished timestamptz
+);
+CREATE TABLE IF NOT EXISTS strangler.diff_table (
+    run         bigint NOT NULL REFERENCES strangler.diff_run ON DELETE CASCADE,
+    "table"     text NOT NULL,
+    -- the key of the last row compared, each column as text
+    position    text[],
+    done        boolean NOT NULL,
+    rows        bigint NOT NULL,
+    differences bigint NOT NULL,
+    PRIMARY KEY (run, "table")
+);
+-- The first of the rows that differ: to be judged again when a killed comparison goes on.
+CREATE TABLE IF NOT EXISTS strangler.diff_row (
+    run     bigint NOT NULL,
+    "table" text NOT NULL,
+    key     text[] NOT NULL,
+    kind    text NOT NULL,
+    FOREIGN KEY (run, "table") REFERENCES strangler.diff_table ON DELETE CASCADE
+);
+CREATE INDEX IF NOT EXISTS diff_row_table ON strangler.diff_row (run, "table");
+
 -- name: uninstall!
 DROP SCHEMA IF EXISTS strangler CASCADE;
 

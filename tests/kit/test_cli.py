@@ -48,7 +48,7 @@ def test_a_whole_move_by_command(shop: Shop, tmp_path: Path) -> None:
 
     assert run("status")["state"] == "none"
     assert run("create")["state"] == "ready"
-    assert run("diff") == {"rows": 3500, "differences": []}
+    assert run("diff") == {"rows": 3500, "differences": [], "differing": 0}
     switched = run("switch")
     assert (switched["owner"], switched["epoch"]) == ("stock", 2)
     assert isinstance(switched["pause_ms"], float)

@@ -13,6 +13,7 @@ import pytest
 
 from local.postgres import Cluster
 from strangler.errors import StranglerError
+from strangler.replication import Stream
 from tests.kit.conftest import ROOM, QuickMove, Shop, Writers
 from tests.kit.test_kills import require_equal
 from tests.servers import wait_for
@@ -56,15 +57,24 @@ def writers(shop: Shop) -> Writers:
 
 
 @pytest.mark.parametrize("victim", ["monolith", "stock"])
-def test_postgresql_dies_while_rows_are_copied(shop: Shop, writers: Writers, victim: str) -> None:
-    with writers, ThreadPoolExecutor(1) as pool:
-        # The copy waits for this lock, so it is under way when the server dies.
-        blocker = shop.connect("stock")
+def test_postgresql_dies_while_rows_are_copied(
+    shop: Shop, writers: Writers, victim: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocker = shop.connect("stock")
+    subscribe = Stream.subscribe
+
+    def first_lock(self: Stream, copy: bool) -> None:
+        """So that the copy of one table waits, and is under way when the server dies."""
         blocker.execute("BEGIN")
-        blocker.execute("LOCK TABLE places IN ROW EXCLUSIVE MODE")
+        blocker.execute("LOCK TABLE places IN SHARE MODE")
+        subscribe(self, copy)
+
+    with writers, ThreadPoolExecutor(1) as pool:
+        monkeypatch.setattr(Stream, "subscribe", first_lock)
         created = pool.submit(shop.move().create)
-        copying = "SELECT count(*) FROM pg_subscription_rel WHERE srsubstate IN ('i', 'd', 'f', 's')"
-        wait_for(lambda: created.done() or shop.run("stock", copying)[0][0] > 0, "the copy to begin")
+        copying = "SELECT count(*) FROM pg_subscription_rel WHERE srsubstate = 'd' AND srrelid = 'places'::regclass"
+        wait_for(lambda: shop.run("stock", copying) == [(1,)], "the copy to begin")
+        monkeypatch.undo()
         crash(shop.clusters[victim])
         with pytest.raises((StranglerError, psycopg.Error)):
             created.result(120)
