@@ -38,8 +38,8 @@ HEALTH = {"strangler_livez", "strangler_readyz"}
 class Strangler:
     """One for each application.
 
-    `session` is the scoped_session (`db.session` of Flask-SQLAlchemy) that the views use, or a callable that gives the
-    request's Session or psycopg connection; None for an application that owns nothing.
+    `session` is the scoped_session (`db.session` of Flask-SQLAlchemy) or the sessionmaker that the views use, or a
+    callable that gives the request's Session or psycopg connection; None for an application that owns nothing.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Strangler:
     def init_app(self, app: Flask, site: str, session: Any = None, config: Config | None = None) -> None:
         """Install the facade in `app`. Raises StranglerError when configuration or secret is missing."""
         self.site = site
-        self._session = session
+        self._session = _for_a_request(app, session)
         self.modules: dict[str, Module] = {}
         if session is not None:
             self._config = config or load()
@@ -85,7 +85,7 @@ class Strangler:
     @property
     def session(self) -> Any:
         """The request's session or connection."""
-        return self._session if hasattr(self._session, "rollback") else self._session()
+        return self._session() if callable(self._session) else self._session
 
     # --- the facade -------------------------------------------------------------------------------------------------
 
@@ -204,6 +204,19 @@ class Strangler:
             current_app.logger.warning("not ready: %s", error)
             return jsonify(status="database not reached yet", **self._state()), 503
         return jsonify(status="ok", **self._state()), 200
+
+
+def _for_a_request(app: Flask, session: Any) -> Any:
+    """`session`; of a sessionmaker, which makes a new one at every call, one for each request."""
+    try:
+        from sqlalchemy.orm import scoped_session, sessionmaker
+    except ImportError:
+        return session
+    if not isinstance(session, sessionmaker):
+        return session
+    scoped = scoped_session(session)
+    app.teardown_appcontext(lambda _: scoped.remove())
+    return scoped
 
 
 def _problem(status: int, title: str, detail: str) -> Response:
