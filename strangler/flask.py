@@ -4,10 +4,10 @@
     strangler.init_app(app, site="users", session=db.session)
 
 The facade makes any path lead to the owner. For each request under a module's routes it first looks at the ownership
-row, in a short transaction of `session`: at the owner the view runs, elsewhere the whole request is handed to the owner.
-A view that meets the fence, because its request began before a switch, is rolled back and handed over likewise. For
-that a view must write in one transaction, raise when the database refuses (the fence's error, or one of its own), and do
-nothing outside the database before it has committed.
+row, in a short transaction of `session`: at the owner the view runs, elsewhere the whole request is handed to the
+owner. A view that meets the fence, because its request began before a switch, is rolled back and handed over likewise.
+For that a view must write in one transaction, raise when the database refuses (the fence's error, or one of its own),
+and do nothing outside the database before it has committed.
 """
 
 from __future__ import annotations

@@ -10,11 +10,14 @@ from typing import Any
 import psycopg
 import pytest
 import requests
-from flask import Flask, Response, g, jsonify, request
+from flask import Flask, Response, abort, g, jsonify, request
+from sqlalchemy.exc import DBAPIError
+from werkzeug.exceptions import HTTPException
 from werkzeug.serving import make_server
 
 from strangler import flask as facade
 from strangler.config import Config
+from strangler.fence import SQLSTATE, is_fenced
 from strangler.flask import Strangler
 from strangler.forward import EPOCH_HEADER, HEADER, Forwarder
 from tests.kit.conftest import Shop
@@ -201,3 +204,28 @@ def test_health_tells_version_and_what_is_owned(town: Town) -> None:
     ready = requests.get(f"{town.url['monolith']}/readyz", timeout=5)
     assert (ready.status_code, ready.json()["status"]) == (200, "ok")
     assert ready.headers["X-Served-By"].startswith("monolith/v1@")
+
+
+def test_health_stands_before_what_an_application_asks_of_everybody() -> None:
+    app = Flask("guarded")
+    app.before_request(lambda: ("who are you?", 401))
+    app.add_url_rule("/alive", "livez", lambda: "its own")
+    Strangler().init_app(app, site="guarded")
+    client = app.test_client()
+    assert [client.get(path).status_code for path in ("/livez", "/readyz", "/alive")] == [200, 200, 401]
+
+
+def test_the_fence_is_known_by_any_driver_and_behind_the_errors_of_a_view() -> None:
+    class Psycopg2(Exception):  # noqa: N818
+        pgcode = SQLSTATE
+
+    wrapped = DBAPIError("INSERT", {}, Psycopg2())
+    assert is_fenced(wrapped)
+    try:
+        try:
+            raise wrapped
+        except DBAPIError:
+            abort(500)
+    except HTTPException as error:
+        assert is_fenced(error)
+    assert not is_fenced(KeyError("anything"))

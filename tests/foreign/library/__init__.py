@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from flask import Flask, jsonify
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 
 from .models import db
 
@@ -31,11 +31,6 @@ def create_app(database_url=None):
     @app.errorhandler(IntegrityError)
     def conflict(error):
         return jsonify(error=str(error.orig).splitlines()[0]), 409
-
-    @app.errorhandler(SQLAlchemyError)
-    def broken(_):
-        app.logger.exception("database")
-        return jsonify(error="something went wrong"), 500
 
     @app.cli.command("init-db")
     def init_db():

@@ -1,8 +1,14 @@
 from flask import Blueprint, abort, jsonify, request
+from sqlalchemy.exc import SQLAlchemyError
 
 from .models import Copy, Work, db
 
 bp = Blueprint("catalogue", __name__, url_prefix="/api/works")
+
+
+@bp.errorhandler(SQLAlchemyError)
+def broken(_):
+    return jsonify(error="something went wrong"), 500
 
 
 @bp.get("")
@@ -42,7 +48,11 @@ def add_copy(id):
     work = db.session.get(Work, id, with_for_update=True) or abort(404)  # one number at a time
     copy = Copy(work_id=id, number=len(work.copies) + 1, shelf=request.get_json()["shelf"])
     db.session.add(copy)
-    db.session.commit()
+    try:
+        db.session.commit()
+    except SQLAlchemyError:
+        db.session.rollback()
+        abort(503)
     return jsonify(number=copy.number), 201
 
 
