@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from strangler import routes, stages
 from strangler.analyze.command import analyze
+from strangler.commands.init import init
 from strangler.config import Config, load
 from strangler.diff import Diff
 from strangler.errors import NotYetError, StranglerError
@@ -34,6 +35,7 @@ def cli(context: click.Context, config: str) -> None:
     """Move a module out of a monolith into a service with its own PostgreSQL, without an outage.
 
     \b
+    strangler init                  a first strangler.toml, from a database and a Flask application
     strangler analyze               what ties the modules together, and which to move first
     strangler move users create     copy the tables and keep both copies equal
     strangler move users status     where it stands
@@ -45,7 +47,7 @@ def cli(context: click.Context, config: str) -> None:
 
     Every command can be killed and run again.
     """
-    context.obj = load(config) if context.invoked_subcommand else None
+    context.obj = load(config) if context.invoked_subcommand not in (None, "init") else None
 
 
 @cli.group()
@@ -252,6 +254,7 @@ def stage(context: click.Context, name: str, check: bool, stay: bool, seconds: f
 
 
 cli.add_command(analyze)
+cli.add_command(init)
 
 
 def _bars(json_: bool) -> Progress:

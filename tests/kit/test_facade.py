@@ -221,11 +221,14 @@ def test_the_fence_is_known_by_any_driver_and_behind_the_errors_of_a_view() -> N
 
     wrapped = DBAPIError("INSERT", {}, Psycopg2())
     assert is_fenced(wrapped)
-    try:
+
+    def view() -> None:
         try:
             raise wrapped
         except DBAPIError:
             abort(500)
-    except HTTPException as error:
-        assert is_fenced(error)
+
+    with pytest.raises(HTTPException) as raised:
+        view()
+    assert is_fenced(raised.value)
     assert not is_fenced(KeyError("anything"))
