@@ -180,10 +180,10 @@ def _match(groups: list[Group], tables: list[str], catalogue: Catalogue) -> dict
 def _by_name(groups: list[Group], table: Words) -> tuple[list[Group], str]:
     """The groups that a table is called like, by the first rule that knows any; of several the longest name counts."""
     rules: tuple[tuple[Callable[[Words], bool], str, str], ...] = (
-        (lambda name: alike(table, name), "subjects", "its name"),
-        (lambda name: alike(table, name), "details", "its name"),
-        (lambda name: alike(table[: len(name)], name), "subjects", "its name begins like it"),
-        (lambda name: alike(table[-len(name) :], name), "subjects", "its name ends like it"),
+        (lambda name: alike(table, name), "subjects", "called like a route"),
+        (lambda name: alike(table, name), "details", "called like a part of a route"),
+        (lambda name: alike(table[: len(name)], name), "subjects", "its name begins like a route"),
+        (lambda name: alike(table[-len(name) :], name), "subjects", "its name ends like a route"),
     )
     for fits, kind, reason in rules:
         lengths = [

@@ -116,7 +116,7 @@ def test_odd_names_are_written_so_that_they_are_read_back(home: Path, database: 
     }  # fmt: skip
     assert config.analyze.everywhere == ["public.alembic_version"]
     text = (home / "mine.toml").read_text()
-    assert "# its name; it needs a PRIMARY KEY before it can move" in text
+    assert "# called like a route; it needs a PRIMARY KEY before it can move" in text
     assert '#   "public.left\\nover"' in text
     assert '#   "public.things.dotted"' in text
     analyzed = strangler(home, "--config", "mine.toml", "analyze", MONOLITH_DSN=dsn)
