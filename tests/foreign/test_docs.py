@@ -87,3 +87,9 @@ def test_a_foreign_application_moves_as_the_document_says(tmp_path: Path) -> Non
                 found = expected(line).search(answer, at)
                 assert found, f"the document shows {line!r}, but said was:\n{answer}"
                 at = found.end()
+
+
+def test_the_facade_is_installed_in_less_than_ten_lines() -> None:
+    files = [text for kind, text in blocks() if kind == "python"]
+    assert len(files) == 2
+    assert all(text.count("\n") < 10 for text in files)
