@@ -1,6 +1,6 @@
 # `make help` lists the targets. Everything they need is put into .venv, from the locked files in requirements/.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-stages test-k8s lint format lock clean test-node test-compose test-swarm
+.PHONY: help demo test test-stages test-k8s test-model lint format lock clean test-node test-compose test-swarm
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -27,6 +27,11 @@ test-stages: $(INSTALLED) ## One contract at every stage of the local stack
 
 test-k8s: $(INSTALLED) $(CHECKOV)/.installed ## The Kubernetes manifests: they render and validate, without a cluster
 	@$(PYTHON) -m pytest -n 2 tests/k8s $(TESTS)
+
+test-model: $(INSTALLED) ## A model of the protocol, checked exhaustively, and its mutants refuted (needs spin and gcc)
+	@if ! command -v spin >/dev/null || ! command -v gcc >/dev/null; then \
+		echo "make: needs spin and a C compiler (Debian: apt install spin gcc libc6-dev)" >&2; exit 2; fi
+	@$(PYTHON) -m pytest -s tests/model $(TESTS)
 
 test-node: $(INSTALLED) ## The pods of the Kubernetes stages as containers, on a real engine, as root
 	@$(PYTHON) -m pytest -s tests/node $(TESTS)

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import psycopg
@@ -13,21 +14,42 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from strangler.errors import AwayError, NotYetError
-from strangler.sql import statement
+from strangler.sql import changes, statement
 
-LOCK_TIMEOUT = "300ms"
+LOCK_TIMEOUT_MS = 300
 """No command of the kit makes an application wait longer than this for a lock it is itself waiting for."""
 PATIENCE_SECONDS = 60.0
+
+OPTIONS = (
+    f"-c lock_timeout={LOCK_TIMEOUT_MS}"
+    # What a killed controller was at does not go on without it for longer than this.
+    " -c client_connection_check_interval=1s"
+)
+OWN_PATH = " -c search_path=pg_catalog"
+"""So that what the catalogue answers (types, constraints, triggers) names everything with its schema."""
 
 T = TypeVar("T")
 
 
-class Database:
-    """One site's database. Raises AwayError when it cannot be reached."""
+@dataclass(frozen=True)
+class Planned:
+    """A statement that a dry run did not run."""
 
-    def __init__(self, site: str, dsn: str) -> None:
+    site: str
+    text: str
+
+
+class Database:
+    """One site's database. With a `plan`, statements that change something are only noted there.
+
+    Raises AwayError when it cannot be reached.
+    """
+
+    def __init__(self, site: str, dsn: str, plan: list[Planned] | None = None, options: str = OWN_PATH) -> None:
         self.site = site
         self.dsn = dsn
+        self.plan = plan
+        self._options = options
         self.connection = self.connect()
 
     def connect(self) -> psycopg.Connection[dict[str, Any]]:
@@ -35,7 +57,7 @@ class Database:
         try:
             return psycopg.connect(
                 self.dsn, autocommit=True, row_factory=dict_row, connect_timeout=5, application_name="strangler",
-                options=f"-c lock_timeout={LOCK_TIMEOUT}",
+                options=OPTIONS + self._options,
             )  # fmt: skip
         except psycopg.OperationalError as error:
             detail = str(error).strip().splitlines()[-1]
@@ -45,7 +67,11 @@ class Database:
         self, name: str, parameters: dict[str, Any] | None = None, /, **pieces: sql.Composable
     ) -> list[dict[str, Any]]:
         """Run a named statement; its rows, if it has any."""
-        cursor = self.connection.execute(statement(name, **pieces), parameters)
+        query = statement(name, **pieces)
+        if self.plan is not None and changes(name):
+            self._note(psycopg.ClientCursor(self.connection).mogrify(query, parameters))
+            return []
+        cursor = self.connection.execute(query, parameters)
         return cursor.fetchall() if cursor.description else []
 
     def one(
@@ -60,13 +86,24 @@ class Database:
         row = self.one(name, parameters, **pieces)
         return None if row is None else next(iter(row.values()))
 
+    def _note(self, text: str) -> None:
+        assert self.plan is not None
+        self.plan.append(Planned(self.site, text.rstrip("; \n") + ";"))
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
+        if self.plan is not None:
+            before = len(self.plan)
+            yield
+            if len(self.plan) > before:
+                self.plan.insert(before, Planned(self.site, "BEGIN;"))
+                self._note("COMMIT")
+            return
         with self.connection.transaction():
             yield
 
     def patiently(self, what: str, action: Callable[[], T]) -> T:
-        """Do what needs a lock: give up after LOCK_TIMEOUT, so that nobody queues behind us for long, and try again.
+        """Do what needs a lock: give up after LOCK_TIMEOUT_MS, so that nobody queues behind us for long, and try again.
 
         Raises NotYetError after PATIENCE_SECONDS.
         """

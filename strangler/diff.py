@@ -11,15 +11,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg import sql
 from psycopg.rows import tuple_row
 
 from strangler.errors import StranglerError
-from strangler.move import CATCH_UP_SECONDS, Move
+from strangler.replication import CATCH_UP_SECONDS
 from strangler.sql import quoted, statement, table
+
+if TYPE_CHECKING:
+    from strangler.move import Move
 
 Key = tuple[Any, ...]
 Row = tuple[str, str]
@@ -45,6 +48,17 @@ class TableProgress:
     rows: int
     of: int
     differences: int
+
+
+@dataclass(frozen=True)
+class LastDiff:
+    finished: Any
+    epoch: int
+    differences: int
+
+
+def last_diff(move: Move) -> LastDiff | None:
+    return None
 
 
 class Diff:

@@ -39,7 +39,7 @@ def write(dsn: str, app_path: str, file: Path) -> Proposal:
         raise StranglerError(f"{file} is there already; remove it, or name another file with --output")
     app = load_app(app_path)
     try:
-        database = Database(SOURCE, dsn)
+        database = Database(SOURCE, dsn, options="")
     except psycopg.ProgrammingError:  # its text would show the password
         raise StranglerError("--dsn: not a connection string; give postgresql://user:password@host/database") from None
     try:

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from strangler.database import Database
 from strangler.errors import NotYetError, StranglerError
 from strangler.sql import table
 
 WORKER_SECONDS = 20.0
+CATCH_UP_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -55,18 +57,28 @@ class Stream:
         """
         if self.subscription() is not None:
             return
-        if self.publisher.one("slot", {"name": self.slot}) is None:
-            with self.publisher.transaction():
-                self.publisher.run("wait_for_ever")
-                self.publisher.run("create_slot", {"name": self.slot})
+        # A slot without its subscription is left from an attempt that was killed. It may stand before what the old
+        # subscription had applied, and a new one would apply that again.
+        if self.publisher.one("slot", {"name": self.slot}) is not None:
+            self._drop_slots()
+        with self.publisher.transaction():
+            self.publisher.run("wait_for_ever")
+            self.publisher.run("create_slot", {"name": self.slot})
+        planning = self.publisher.plan is not None
+        dsn = make_conninfo(self.publisher.dsn, password="********") if planning else self.publisher.dsn  # noqa: S106
         self.subscriber.run(
-            "create_subscription", name=sql.Identifier(self.name), dsn=sql.Literal(self.publisher.dsn),
+            "create_subscription", name=sql.Identifier(self.name), dsn=sql.Literal(dsn),
             slot=sql.Literal(self.slot), copy=sql.Literal(copy),
         )  # fmt: skip
 
     def subscription(self) -> dict[str, Any] | None:
-        """oid, enabled, working, ready, apply_errors, sync_errors; None when there is none."""
+        """oid, slot, enabled, working, ready, apply_errors, sync_errors, conflicts; None when there is none."""
         return self.subscriber.one("subscription", {"name": self.name})
+
+    def attached(self) -> bool:
+        """Whether there is a subscription and it has a slot; what is being removed has none."""
+        found = self.subscription()
+        return found is not None and found["slot"] is not None
 
     def drop(self) -> None:
         """Remove subscription, slots and publication, whichever of them there are."""
@@ -78,20 +90,36 @@ class Stream:
             self.subscriber.patiently(
                 "drop the subscription", lambda: self.subscriber.run("drop_subscription", name=name)
             )
-        slots = {"name": self.slot, "sync": f"pg_{found['oid']}_sync_%" if found else ""}
+        self._drop_slots(f"pg_{found['oid']}_sync_%" if found else "")
+        self.publisher.patiently("unpublish", lambda: self.publisher.run("drop_publication", name=name))
+
+    def _drop_slots(self, sync: str = "") -> None:
+        slots = {"name": self.slot, "sync": sync}
         deadline = time.monotonic() + 30
         while True:
             self.publisher.run("end_senders", slots)
             self.publisher.run("drop_slots", slots)
-            if self.publisher.one("slot", {"name": self.slot}) is None:
+            if self.publisher.plan is not None or self.publisher.one("slot", {"name": self.slot}) is None:
                 break
             if time.monotonic() > deadline:
                 raise NotYetError(f"{self.publisher.site}: the slot {self.slot} stays in use; run this again")
             time.sleep(0.05)
-        self.publisher.patiently("unpublish", lambda: self.publisher.run("drop_publication", name=name))
+
+    def rest(self) -> None:
+        """Apply nothing until `wake`; returns when the worker has ended."""
+        self.subscriber.run("disable_subscription", name=sql.Identifier(self.name))
+        while (found := self.subscription()) and found["working"]:
+            time.sleep(0.02)
+
+    def wake(self) -> None:
+        """Apply again, if it was at rest."""
+        found = self.subscription()
+        if found and found["slot"] and not found["enabled"]:
+            self.subscriber.run("enable_subscription", name=sql.Identifier(self.name))
 
     def progress(self) -> list[dict[str, Any]]:
-        """Per table: table, state (i, d: copying; f, s: catching up; r: ready), rows copied so far if it is copying."""
+        """Per table: table, state (i, d: copying; f, s: catching up; r: ready); while it is copied, rows so far
+        (copied) and for how long (seconds)."""
         return self.subscriber.run("copying", {"name": self.name})
 
     def behind(self) -> int | None:
@@ -114,6 +142,12 @@ class Stream:
                     f"(subscription {self.name}); see `status` and its PostgreSQL log"
                 )
             time.sleep(0.005)
+
+    def round_trip(self, seconds: float) -> float:
+        """How long the subscriber takes now to apply what is committed, in s."""
+        began = time.perf_counter()
+        self.catch_up(seconds)
+        return time.perf_counter() - began
 
     def require_healthy(self) -> None:
         """Raises StranglerError when there is no such stream, NotYetError when it is copying or has no worker.

@@ -17,7 +17,8 @@ from strangler import routes
 from strangler.config import Config, Module, Stage
 from strangler.diff import Diff
 from strangler.errors import AwayError, NotYetError, StranglerError
-from strangler.move import Handover, Move
+from strangler.handover import Handover
+from strangler.move import Move
 from strangler.status import status
 
 T = TypeVar("T")

@@ -4,23 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
+from strangler import preflight
+from strangler.guards import Guards, failing
+from strangler.handover import Limits
 from strangler.move import Move
 from strangler.replication import Stream
+from strangler.sql import quoted
+
+HOLDS_SECONDS = 2.0
+"""A transaction that has written to the module and is older than this is named: a switch would wait for it."""
 
 
 def status(move: Move) -> dict[str, Any]:
-    """state, owner, epoch, both sites' rows, both streams, and what is wrong (`alarms`, each with its mend)."""
+    """state, owner, epoch, both sites' rows, both streams, what the next command is and what it would wait for
+    (`next`), who holds the module's lock (`holders`), and what is wrong (`alarms`, each with its mend)."""
     rows = {database.site: move.ownership(database) for database in (move.source, move.target)}
     known = [row for row in rows.values() if row]
     newest = max(known, key=lambda row: row.epoch) if known else None
     streams = {stream.direction: _stream(stream) for stream in (move.forward, move.back)}
+    state = _state(move, streams, newest.owner if newest else None)
     return {
         "module": move.module.name,
-        "state": _state(move, streams, newest.owner if newest else None),
+        "state": state,
         "owner": newest.owner if newest else move.module.source,
         "epoch": newest.epoch if newest else 0,
         "sites": {site: {"owner": row.owner, "epoch": row.epoch} if row else None for site, row in rows.items()},
         "streams": streams,
+        "next": _next(move, state),
+        "holders": _holders(move, newest.owner if newest else move.module.source),
         "alarms": _alarms(streams, len({row.epoch for row in known}) > 1),
     }
 
@@ -47,11 +58,50 @@ def _stream(stream: Stream) -> dict[str, Any] | None:
         "ready": found["ready"],
         "working": found["enabled"] and found["working"],
         "behind_bytes": slot.get("behind"),
+        "lag_seconds": slot.get("lag_seconds"),
         "kept_bytes": slot.get("kept"),
+        "room_bytes": slot.get("room"),
         "wal_status": slot.get("wal_status"),
         "errors": found["apply_errors"] + found["sync_errors"],
-        "tables": stream.progress(),
+        "conflicts": found["conflicts"],
+        "tables": [_table(stream, row) for row in stream.progress()],
     }
+
+
+def _table(stream: Stream, row: dict[str, Any]) -> dict[str, Any]:
+    """Rows of rows by the planner's estimate, rows/s and s left while it is copied."""
+    rows = max(0, stream.publisher.value("rows", {"table": quoted(row["table"])}) or 0)
+    done = row["state"] in ("f", "s", "r")
+    found = {"table": row["table"], "state": row["state"], "rows": rows, "copied": rows if done else row["copied"] or 0}
+    if row["copied"] and row["seconds"]:
+        rate = row["copied"] / row["seconds"]
+        found["rows"] = max(rows, row["copied"])
+        found |= {"rate": round(rate), "eta_seconds": round((found["rows"] - row["copied"]) / rate)}
+    return found
+
+
+def _next(move: Move, state: str) -> dict[str, Any]:
+    """The command that would come next, and what it would wait for: guard -> why."""
+    if state == "complete":
+        return {"command": None, "waits_for": {}}
+    if state == "none":
+        lines = [line for side in (move.source, move.target) for line in preflight.missing_tables(move.module, side)]
+        lines = lines or preflight.check(move.module, move.source, move.target).refusals
+        return {"command": "create", "waits_for": {"preflight": "; ".join(lines)} if lines else {}}
+    if state in ("begun", "copying"):
+        found = move.source.run("long_transactions", {"seconds": HOLDS_SECONDS})
+        waits = {f"pid {row['pid']}": f"{row['who']}, in a transaction for {row['seconds']:.0f} s" for row in found}
+        return {"command": "create", "waits_for": {**waits, "copy": "rows are being copied"}}
+    giver, taker = (move.source, move.target) if state == "ready" else (move.target, move.source)
+    return {
+        "command": "switch" if state == "ready" else "reverse",
+        "waits_for": failing(Guards(move, giver, taker, Limits())),
+    }
+
+
+def _holders(move: Move, owner: str) -> list[dict[str, Any]]:
+    rows = move.database(owner).run("holders", {"module": move.module.name})
+    return [{**row, "site": owner} for row in rows if (row["seconds"] or 0) > HOLDS_SECONDS]
 
 
 def _alarms(streams: dict[str, dict[str, Any] | None], travelling: bool) -> list[str]:
@@ -67,8 +117,49 @@ def _alarms(streams: dict[str, dict[str, Any] | None], travelling: bool) -> list
             )
         if stream["errors"]:
             alarms.append(f"{arrow}: {stream['errors']} errors so far; see the PostgreSQL log of {stream['to']}")
+        if stream["conflicts"]:
+            kinds = ", ".join(f"{number} {kind}" for kind, number in stream["conflicts"].items())
+            alarms.append(
+                f"{arrow}: conflicts so far: {kinds}; run `diff`, which says what differs, and `diff --repair`"
+            )
         if stream["wal_status"] in ("unreserved", "lost"):
             alarms.append(f"{arrow}: the slot's log is {stream['wal_status']}; cancel the move and create it again")
     if travelling:
         alarms.append("ownership is on its way: until the row arrives neither side accepts writes")
     return alarms
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """The same for people."""
+    text = [f"{found['module']}: {found['state']}; owner {found['owner']}, epoch {found['epoch']}"]
+    for stream in filter(None, found["streams"].values()):
+        ready = sum(row["state"] == "r" for row in stream["tables"])
+        lag = "" if stream["lag_seconds"] is None else f" ({stream['lag_seconds']:.2f} s)"
+        text.append(
+            f"  {stream['from']} -> {stream['to']}: {ready} of {len(stream['tables'])} tables ready, "
+            f"{_bytes(stream['behind_bytes'])} behind{lag}, {_bytes(stream['kept_bytes'])} of log kept"
+        )
+        for row in stream["tables"]:
+            if row["state"] in ("i", "d"):
+                rate = f", {row['rate']:,} rows/s, {row['eta_seconds']} s left" if "rate" in row else ""
+                text.append(f"    {row['table']}: {row['copied']:,} of about {row['rows']:,} rows{rate}")
+    text += [
+        f"  pid {row['pid']} ({row['who']}) at {row['site']} has written in a transaction of {row['seconds']:.0f} s, "
+        f"{row['state']}: a switch waits for it"
+        for row in found["holders"]
+    ]
+    if command := found["next"]["command"]:
+        waits = found["next"]["waits_for"]
+        text.append(f"  next: {command}" + (", which waits for:" if waits else ", which nothing stands in the way of"))
+        text += [f"    [{name}] {why}" for name, why in waits.items()]
+    return text
+
+
+def _bytes(number: int | None) -> str:
+    if number is None:
+        return "unknown"
+    for unit in ("bytes", "kB", "MB"):
+        if abs(number) < 10_000:
+            return f"{number:,} {unit}"
+        number //= 1024
+    return f"{number:,} GB"

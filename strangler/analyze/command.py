@@ -10,6 +10,7 @@ from rich.console import Console
 
 from strangler.analyze import catalogue, page, recording, seams, text
 from strangler.analyze.report import Report
+from strangler.commands.terminal import pass_config
 from strangler.config import Config
 from strangler.database import Database
 from strangler.errors import StranglerError
@@ -24,7 +25,7 @@ from strangler.errors import StranglerError
 @click.option("--site", help="The source database, when modules have several.")
 @click.option("--html", "file", type=click.Path(path_type=Path), metavar="FILE", help="Write a page with the picture.")
 @click.option("--json", "json_", is_flag=True, help="Print one JSON object.")
-@click.pass_obj
+@pass_config
 def analyze(
     config: Config, recordings: tuple[Path, ...], rolled_back: bool, site: str | None, file: Path | None, json_: bool
 ) -> None:
@@ -46,7 +47,7 @@ def analyze(
     Changes nothing in the database.
     """
     recorded = recording.read(list(recordings)) if recordings else None
-    database = Database(*_source(config, site))
+    database = Database(*_source(config, site), options="")
     try:
         found = catalogue.read(database, config)
     finally:

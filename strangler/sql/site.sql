@@ -1,6 +1,6 @@
 -- What a database has as a site of a move. {site} and the like are filled in, quoted, by strangler/sql/__init__.py.
 
--- name: install
+-- name: install!
 -- Both databases get it; safe to repeat. Applications may look at who owns, nobody but the kit may change it.
 CREATE SCHEMA IF NOT EXISTS strangler;
 GRANT USAGE ON SCHEMA strangler TO PUBLIC;
@@ -64,16 +64,7 @@ CREATE OR REPLACE TRIGGER arrive AFTER INSERT OR UPDATE ON strangler.ownership
 -- apply workers are replicas: only an ALWAYS trigger fires for them
 ALTER TABLE strangler.ownership ENABLE ALWAYS TRIGGER arrive;
 
--- name: install_source
--- What only the source remembers: constraints to put back, and what happened.
-CREATE TABLE IF NOT EXISTS strangler.dropped_constraint (
-    module     text NOT NULL,
-    "table"    text NOT NULL,
-    name       text NOT NULL,
-    referenced text NOT NULL,
-    definition text NOT NULL,
-    PRIMARY KEY ("table", name)
-);
+-- What happened here. A switch writes its line in the transaction that moves ownership.
 CREATE TABLE IF NOT EXISTS strangler.event (
     id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at     timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -84,18 +75,54 @@ CREATE TABLE IF NOT EXISTS strangler.event (
     detail jsonb NOT NULL
 );
 
--- name: uninstall
+-- name: install_target!
+-- What only the target remembers: indexes to build again after the copy.
+CREATE TABLE IF NOT EXISTS strangler.aside_index (
+    module       text NOT NULL,
+    "table"      text NOT NULL,
+    name         text PRIMARY KEY,
+    "constraint" text,
+    definition   text NOT NULL
+);
+
+-- name: install_source!
+-- What only the source remembers: constraints to put back.
+CREATE TABLE IF NOT EXISTS strangler.dropped_constraint (
+    module     text NOT NULL,
+    "table"    text NOT NULL,
+    name       text NOT NULL,
+    referenced text NOT NULL,
+    definition text NOT NULL,
+    PRIMARY KEY ("table", name)
+);
+
+-- name: uninstall!
 DROP SCHEMA IF EXISTS strangler CASCADE;
 
 -- name: installed
 SELECT to_regclass('strangler.ownership') IS NOT NULL;
 
--- name: add_fence
+-- name: add_fence!
 CREATE OR REPLACE TRIGGER strangler_fence BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table}
     FOR EACH STATEMENT EXECUTE FUNCTION strangler.fence({module}, {site});
 
--- name: drop_fence
+-- name: drop_fence!
 DROP TRIGGER IF EXISTS strangler_fence ON {table};
 
 -- name: fenced
-SELECT count(*) FROM pg_trigger WHERE tgrelid = %(table)s::regclass AND tgname = 'strangler_fence' AND tgenabled = 'O';
+SELECT EXISTS (SELECT FROM pg_trigger
+               WHERE tgrelid = %(table)s::regclass AND tgname = 'strangler_fence' AND tgenabled = 'O');
+
+-- name: arrives
+-- Whether the row's arrival is noticed here.
+SELECT EXISTS (SELECT FROM pg_trigger
+               WHERE tgrelid = 'strangler.ownership'::regclass AND tgname = 'arrive' AND tgenabled = 'A');
+
+-- name: partitions
+-- The table and all its partitions, the table first: a trigger for each statement fires only for the one it names.
+SELECT n.nspname || '.' || c.relname AS name
+FROM (SELECT relid, level FROM pg_partition_tree(%(table)s::regclass)
+      UNION ALL SELECT %(table)s::regclass, 0 WHERE NOT EXISTS (SELECT FROM pg_partition_tree(%(table)s::regclass))) AS t
+JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p')
+ORDER BY t.level, 1;

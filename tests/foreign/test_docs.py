@@ -17,15 +17,6 @@ from tests.servers import free_port, running_cluster
 
 DOCUMENT = (CHECKOUT / "docs" / "kit.md").read_text()
 MARK = "--- said ---"
-COMPLETE = "strangler move catalogue complete"
-# `complete` waits for sessions to end, also for those that a pool keeps open.
-HANG_UP = """python - <<'END'
-import os, psycopg
-with psycopg.connect(os.environ["MONOLITH_DSN"]) as c:
-    c.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-              " WHERE datname = 'library' AND application_name = '' AND pid <> pg_backend_pid()")
-END
-"""
 
 
 def blocks() -> list[tuple[str, str]]:
@@ -41,7 +32,7 @@ def script() -> str:
             lines.append(f"cat > {text.split()[1]} <<'END'\n{text}END")
         elif kind == "sh":
             lines += [f"echo '{MARK}'", text]
-    return "\n".join([*lines, "wait"]).replace(COMPLETE, HANG_UP + COMPLETE)
+    return "\n".join([*lines, "wait"])
 
 
 def expected(line: str) -> re.Pattern[str]:

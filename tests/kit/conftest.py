@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from local.postgres import Cluster
 from strangler.config import Config
 from strangler.fence import is_fenced
+from strangler.handover import Handover, Limits
 from strangler.move import Move
 from tests.servers import running_cluster
 
@@ -43,6 +45,39 @@ def clusters() -> Iterator[tuple[Cluster, Cluster]]:
         yield source, target
 
 
+@pytest.fixture(scope="session")
+def ready() -> Iterator[str]:
+    """The address of an application that is always ready."""
+
+    class Ready(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/readyz" else 404)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Ready) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def passing(*guards: str) -> Limits:
+    """For tests of something else than these guards. Few tries, so that what must fail does so soon."""
+    return Limits(override=frozenset({"diff", *guards}))
+
+
+class QuickMove(Move):
+    """A move that is switched without a diff before it."""
+
+    def switch(self, limits: Limits | None = None) -> Handover:
+        return super().switch(limits or passing())
+
+    def reverse(self, limits: Limits | None = None) -> Handover:
+        return super().reverse(limits or passing())
+
+
 @dataclass
 class Shop:
     """A source and a target database, their configuration, and connections by site."""
@@ -52,13 +87,13 @@ class Shop:
     clusters: dict[str, Cluster]
     opened: list[Any] = field(default_factory=list)
 
-    def move(self) -> Move:
-        one = Move(self.config, "stock")
+    def move(self) -> QuickMove:
+        one = QuickMove(self.config, "stock")
         self.opened.append(one.source)
         self.opened.append(one.target)
         return one
 
-    def move_again(self) -> Move:
+    def move_again(self) -> QuickMove:
         """A controller as if the one before had been killed."""
         for thing in self.opened:
             thing.close()
@@ -112,7 +147,7 @@ class Shop:
 
 
 @pytest.fixture
-def shop(clusters: tuple[Cluster, Cluster]) -> Iterator[Shop]:
+def shop(clusters: tuple[Cluster, Cluster], ready: str) -> Iterator[Shop]:
     database = f"shop{next(_numbers)}"
     by_site = {"monolith": clusters[0], "stock": clusters[1]}
     dsn = {}
@@ -122,7 +157,7 @@ def shop(clusters: tuple[Cluster, Cluster]) -> Iterator[Shop]:
         dsn[site] = cluster.dsn(database)
     config = Config.model_validate(
         {
-            "sites": {site: {"dsn": value, "url": "http://127.0.0.1:9"} for site, value in dsn.items()},
+            "sites": {site: {"dsn": value, "url": ready} for site, value in dsn.items()},
             "modules": {
                 "stock": {
                     "source": "monolith", "target": "stock", "tables": ["public.items", "public.places"],
@@ -154,8 +189,10 @@ class Writers:
     Half of them are REPEATABLE READ.
     """
 
-    def __init__(self, shop: Shop, number: int = 6) -> None:
+    def __init__(self, shop: Shop, number: int = 6, pause: float = 0.002) -> None:
         self.shop = shop
+        self.pause = pause
+        """Between two writes of one writer, in s."""
         self.acknowledged: dict[str, int] = {}
         self.failures: list[BaseException] = []
         self.twice: list[int] = []
@@ -222,7 +259,7 @@ class Writers:
                     if row[0] in self.acknowledged.values():
                         self.twice.append(row[0])
                     self.acknowledged[name] = row[0]
-                self._stop.wait(0.002)
+                self._stop.wait(self.pause)
         except BaseException as error:
             self.failures.append(error)
         finally:
