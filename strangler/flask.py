@@ -87,6 +87,19 @@ class Strangler:
         """The request's session or connection."""
         return self._session() if callable(self._session) else self._session
 
+    def _look(self, module: str) -> Ownership:
+        """The ownership row, for who comes afterwards: no transaction is left open that was not before.
+
+        In one `with session.begin()` would fail and psycopg's `with connection.transaction()` not commit. What a view
+        reads in its own can only be newer than the row.
+        """
+        session = self.session
+        idle = is_idle(session)
+        own = self.ownership(module)
+        if idle:
+            session.commit()
+        return own
+
     # --- the facade -------------------------------------------------------------------------------------------------
 
     def _before(self) -> Any:
@@ -108,16 +121,10 @@ class Strangler:
         deadline = time.monotonic() + WAIT_SECONDS
         pause, longest = POLL_SECONDS
         while True:
-            session = self.session
-            idle = is_idle(session)
-            own = g.strangler_ownership = self.ownership(module.name)
+            own = g.strangler_ownership = self._look(module.name)
             if own.owner == self.site and own.epoch >= told:
-                if idle:
-                    # The view finds no transaction: `with session.begin()` would fail in one, and psycopg's
-                    # `with connection.transaction()` would not commit. What it reads can only be newer than the row.
-                    session.commit()
                 return None
-            session.rollback()
+            self.session.rollback()
             if own.epoch >= told:
                 if forwarded is not None:
                     return self._misdirected(module, own)
@@ -151,11 +158,8 @@ class Strangler:
             self.session.rollback()
             # Under REPEATABLE READ the fence shows as a serialization failure; one without a switch is the
             # application's own to repeat.
-            if not is_fenced(error):
-                same = self.ownership(module.name) == before
-                self.session.rollback()
-                if same:
-                    break
+            if not is_fenced(error) and self._look(module.name) == before:
+                break
             answer = self._enter(module)
             if answer is not None:
                 return answer
@@ -199,7 +203,7 @@ class Strangler:
         try:
             for name in self.modules:
                 if name not in self.seen:
-                    self.ownership(name)
+                    self._look(name)
         except Exception as error:
             current_app.logger.warning("not ready: %s", error)
             return jsonify(status="database not reached yet", **self._state()), 503

@@ -41,7 +41,7 @@ def expected(line: str) -> re.Pattern[str]:
     return re.compile("".join(re.escape(part) if n % 2 == 0 else ".*" for n, part in enumerate(parts)))
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(300)
 def test_a_foreign_application_moves_as_the_document_says(tmp_path: Path) -> None:
     home = tmp_path / "library"
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -60,7 +60,7 @@ def test_a_foreign_application_moves_as_the_document_says(tmp_path: Path) -> Non
         try:
             done = subprocess.run(
                 ["sh", "-c", typed], cwd=CHECKOUT, env=os.environ | {"PATH": path, "DRAIN_SECONDS": "0"},
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=180, check=False,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=280, check=False,
             )  # fmt: skip
         finally:
             for file in home.glob("*.pid"):  # left when something went wrong
