@@ -40,7 +40,8 @@ class Forwarder:
 
     def __init__(self, secret: str, connect_seconds: float = 1.0, read_seconds: float = 30.0) -> None:
         self._serializer = URLSafeSerializer(secret, salt="strangler-forward")
-        self._pool = urllib3.PoolManager(maxsize=64, timeout=urllib3.Timeout(connect_seconds, read_seconds))
+        timeout = urllib3.Timeout(connect=connect_seconds, read=read_seconds)
+        self._pool = urllib3.PoolManager(maxsize=64, timeout=timeout)
 
     def told(self, request: Request, module: str) -> int | None:
         """The epoch that a forwarded request carries for `module`; None when it was not forwarded by a site."""

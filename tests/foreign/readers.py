@@ -71,7 +71,7 @@ class Readers:
 
     def check(self, owner: str) -> None:
         """Nothing failed or was stale, and `owner` has every change once: the trigger noted each former title."""
-        assert not self.complaints
+        assert not self.complaints, self.complaints[0]
         for work, (titles, copies) in self.works.items():
             history = self._town.run(owner, 'SELECT title FROM "WorkHistory" WHERE work_id = %s ORDER BY id', [work])
             now = self._town.run(owner, "SELECT title FROM works WHERE id = %s", [work])

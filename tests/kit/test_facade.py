@@ -232,3 +232,9 @@ def test_the_fence_is_known_by_any_driver_and_behind_the_errors_of_a_view() -> N
         view()
     assert is_fenced(raised.value)
     assert not is_fenced(KeyError("anything"))
+
+
+def test_an_owner_that_takes_its_time_is_waited_for() -> None:
+    """urllib3.Timeout begins with a total, which would end every request after the time to connect."""
+    timeout = Forwarder("s" * 32, connect_seconds=1, read_seconds=30)._pool.connection_pool_kw["timeout"]
+    assert (timeout.total, timeout.connect_timeout, timeout.read_timeout) == (None, 1, 30)
