@@ -9,6 +9,7 @@ import click
 import psycopg
 
 from strangler.analyze.command import analyze
+from strangler.commands.init import init
 from strangler.commands.metrics import metrics
 from strangler.commands.move import move
 from strangler.commands.route import route
@@ -26,6 +27,7 @@ def cli(context: click.Context, config: str) -> None:
     """Move a module out of a monolith into a service with its own PostgreSQL, without an outage.
 
     \b
+    strangler init                  a first strangler.toml, from a database and a Flask application
     strangler analyze               what ties the modules together, and which to move first
     strangler move users create     copy the tables and keep both copies equal
     strangler move users status     where it stands, and what comes next (--watch)
@@ -43,7 +45,7 @@ def cli(context: click.Context, config: str) -> None:
     context.obj = config
 
 
-for command in (analyze, move, stage, route, metrics):
+for command in (init, analyze, move, stage, route, metrics):
     cli.add_command(command)
 
 

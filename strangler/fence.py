@@ -8,9 +8,14 @@ SQLSTATE = "STR01"
 SERIALIZATION_FAILURE = "40001"
 
 
-def sqlstate(error: BaseException) -> str | None:
-    """The SQLSTATE of a psycopg error, or of the one that SQLAlchemy wrapped."""
-    return getattr(getattr(error, "orig", error), "sqlstate", None)
+def sqlstate(error: BaseException | None) -> str | None:
+    """The SQLSTATE of a psycopg error, of the one that SQLAlchemy wrapped, or that was met when `error` was raised."""
+    while error is not None:
+        own = getattr(error, "orig", error)
+        if state := getattr(own, "sqlstate", None) or getattr(own, "pgcode", None):  # psycopg 3, psycopg 2
+            return str(state)
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def is_fenced(error: BaseException) -> bool:

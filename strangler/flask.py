@@ -3,12 +3,11 @@
     strangler = Strangler()
     strangler.init_app(app, site="users", session=db.session)
 
-The facade makes any path lead to the owner. For each request under a module's routes it reads the ownership row in the
-request's own transaction: at the owner the view runs in that transaction; elsewhere the transaction is rolled back and
-the whole request handed to the owner. A view that meets the fence, because its request began before a switch, is rolled
-back and handed over likewise. For that a view must
-write in one transaction of `session`, leave the fence's error alone, and do nothing outside the database before it has
-committed.
+The facade makes any path lead to the owner. For each request under a module's routes it first looks at the ownership
+row, in a short transaction of `session`: at the owner the view runs, elsewhere the whole request is handed to the
+owner. A view that meets the fence, because its request began before a switch, is rolled back and handed over likewise.
+For that a view must write in one transaction, raise when the database refuses (the fence's error, or one of its own),
+and do nothing outside the database before it has committed.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ import socket
 import time
 from typing import Any
 
-import psycopg
 from flask import Flask, Response, current_app, g, jsonify, request
 
 from strangler import drain
@@ -26,18 +24,23 @@ from strangler.config import Config, Module, load, variable
 from strangler.errors import StranglerError
 from strangler.fence import SERIALIZATION_FAILURE, is_fenced, sqlstate
 from strangler.forward import EPOCH_HEADER, MISDIRECTED, Forwarder, UnreachableError
-from strangler.ownership import Ownership, OwnershipReader
+from strangler.ownership import Ownership, OwnershipReader, is_idle
 
 WAIT_SECONDS = 10.0
 """How long a request waits for an ownership row on its way, or for the owner to be reachable, before it gets a 503."""
 POLL_SECONDS = 0.002, 0.05
 """First and longest pause between two looks at a row that is on its way."""
 REDISPATCHES = 5
+HEALTH = {"strangler_livez", "strangler_readyz"}
+"""Endpoints. An application may have a `livez` of its own."""
 
 
 class Strangler:
-    """One for each application. `session` is the scoped_session (or a callable giving a Session or psycopg connection)
-    that the views use; None for an application that owns nothing."""
+    """One for each application.
+
+    `session` is the scoped_session (`db.session` of Flask-SQLAlchemy) or the sessionmaker that the views use, or a
+    callable that gives the request's Session or psycopg connection; None for an application that owns nothing.
+    """
 
     def __init__(self) -> None:
         self.version = os.environ.get("VERSION", "v1")
@@ -48,7 +51,7 @@ class Strangler:
     def init_app(self, app: Flask, site: str, session: Any = None, config: Config | None = None) -> None:
         """Install the facade in `app`. Raises StranglerError when configuration or secret is missing."""
         self.site = site
-        self._session = session
+        self._session = _for_a_request(app, session)
         self.modules: dict[str, Module] = {}
         if session is not None:
             self._config = config or load()
@@ -61,14 +64,11 @@ class Strangler:
         # First of all: at a site that does not own the module nothing else may look at the request.
         app.before_request_funcs.setdefault(None, []).insert(0, self._before)
         app.after_request(self._sign)
-        app.add_url_rule("/livez", "livez", self._livez)
-        app.add_url_rule("/readyz", "readyz", self._readyz)
-        app.register_error_handler(psycopg.Error, self._on_database_error)
-        try:
-            from sqlalchemy.exc import DBAPIError
-        except ImportError:
-            return
-        app.register_error_handler(DBAPIError, self._on_database_error)
+        app.add_url_rule("/livez", "strangler_livez", self._livez)
+        app.add_url_rule("/readyz", "strangler_readyz", self._readyz)
+        # Before all error handlers of the application: they know nothing of the fence.
+        self._handle = app.handle_user_exception
+        app.handle_user_exception = self._on_error  # type: ignore[assignment, method-assign]
 
     def owns(self, module: str) -> bool:
         """Whether this site owns `module`, as the current transaction sees it."""
@@ -85,11 +85,26 @@ class Strangler:
     @property
     def session(self) -> Any:
         """The request's session or connection."""
-        return self._session if hasattr(self._session, "rollback") else self._session()
+        return self._session() if callable(self._session) else self._session
+
+    def _look(self, module: str) -> Ownership:
+        """The ownership row, for who comes afterwards: no transaction is left open that was not before.
+
+        In one `with session.begin()` would fail and psycopg's `with connection.transaction()` not commit. What a view
+        reads in its own can only be newer than the row.
+        """
+        session = self.session
+        idle = is_idle(session)
+        own = self.ownership(module)
+        if idle:
+            session.commit()
+        return own
 
     # --- the facade -------------------------------------------------------------------------------------------------
 
-    def _before(self) -> Response | None:
+    def _before(self) -> Any:
+        if request.endpoint in HEALTH:  # nothing of the application's, such as a login, stands before these
+            return current_app.view_functions[request.endpoint]()
         if not self.modules:
             return None
         module = self._config.module_of(request.path)
@@ -100,13 +115,13 @@ class Strangler:
         return self._enter(module)
 
     def _enter(self, module: Module) -> Response | None:
-        """None when this site owns the module (the transaction is open), else the answer to give."""
+        """None when this site owns the module, else the answer to give."""
         forwarded = self._forwarder.told(request, module.name)
         told = forwarded or 0
         deadline = time.monotonic() + WAIT_SECONDS
         pause, longest = POLL_SECONDS
         while True:
-            own = g.strangler_ownership = self.ownership(module.name)
+            own = g.strangler_ownership = self._look(module.name)
             if own.owner == self.site and own.epoch >= told:
                 return None
             self.session.rollback()
@@ -128,19 +143,22 @@ class Strangler:
             time.sleep(pause)
             pause = min(pause * 1.5, longest)
 
-    def _on_database_error(self, error: Exception) -> Any:
-        """The fence, met by a request that began before a switch: roll back and go where the owner is now."""
+    def _on_error(self, error: Exception) -> Any:
+        """The fence, met by a request that began before a switch: roll back and go where the owner is now.
+
+        Any other error is the application's.
+        """
         module: Module | None = g.get("strangler_module")
         before: Ownership | None = g.get("strangler_ownership")
         if module is None or before is None:
-            raise error
+            return self._handle(error)
         for _ in range(REDISPATCHES):
             if not is_fenced(error) and sqlstate(error) != SERIALIZATION_FAILURE:
                 break
             self.session.rollback()
             # Under REPEATABLE READ the fence shows as a serialization failure; one without a switch is the
             # application's own to repeat.
-            if not is_fenced(error) and self.ownership(module.name) == before:
+            if not is_fenced(error) and self._look(module.name) == before:
                 break
             answer = self._enter(module)
             if answer is not None:
@@ -148,10 +166,8 @@ class Strangler:
             try:
                 return current_app.dispatch_request()
             except Exception as again:
-                if not is_fenced(again) and sqlstate(again) != SERIALIZATION_FAILURE:
-                    return current_app.handle_user_exception(again)
                 error = again
-        raise error
+        return self._handle(error)
 
     def _misdirected(self, module: Module, own: Ownership) -> Response:
         answer = _problem(MISDIRECTED, "Misdirected Request", f"{module.name} is owned by {own.owner}")
@@ -187,11 +203,24 @@ class Strangler:
         try:
             for name in self.modules:
                 if name not in self.seen:
-                    self.ownership(name)
+                    self._look(name)
         except Exception as error:
             current_app.logger.warning("not ready: %s", error)
             return jsonify(status="database not reached yet", **self._state()), 503
         return jsonify(status="ok", **self._state()), 200
+
+
+def _for_a_request(app: Flask, session: Any) -> Any:
+    """`session`; of a sessionmaker, which makes a new one at every call, one for each request."""
+    try:
+        from sqlalchemy.orm import scoped_session, sessionmaker
+    except ImportError:
+        return session
+    if not isinstance(session, sessionmaker):
+        return session
+    scoped = scoped_session(session)
+    app.teardown_appcontext(lambda _: scoped.remove())
+    return scoped
 
 
 def _problem(status: int, title: str, detail: str) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from urllib.parse import quote
 
 import urllib3
 from flask import Request, Response
@@ -39,7 +40,8 @@ class Forwarder:
 
     def __init__(self, secret: str, connect_seconds: float = 1.0, read_seconds: float = 30.0) -> None:
         self._serializer = URLSafeSerializer(secret, salt="strangler-forward")
-        self._pool = urllib3.PoolManager(maxsize=64, timeout=urllib3.Timeout(connect_seconds, read_seconds))
+        timeout = urllib3.Timeout(connect=connect_seconds, read=read_seconds)
+        self._pool = urllib3.PoolManager(maxsize=64, timeout=timeout)
 
     def told(self, request: Request, module: str) -> int | None:
         """The epoch that a forwarded request carries for `module`; None when it was not forwarded by a site."""
@@ -62,14 +64,21 @@ class Forwarder:
         )  # fmt: skip
         try:
             answer = self._pool.request(
-                request.method, url + request.full_path.removesuffix("?"), body=request.get_data(cache=True) or None,
-                headers=headers, retries=retries, redirect=False, decode_content=False,
+                request.method, url + _target(request), body=request.get_data(cache=True) or None, headers=headers,
+                retries=retries, redirect=False, decode_content=False,
             )  # fmt: skip
         except urllib3.exceptions.MaxRetryError as error:
             raise UnreachableError(sent=not isinstance(error.reason, NEVER_SENT)) from error
         except urllib3.exceptions.HTTPError as error:
             raise UnreachableError(sent=True) from error
         return Response(answer.data, answer.status, list(_end_to_end(answer.headers.items())))
+
+
+def _target(request: Request) -> str:
+    """Path and query as they came; WSGI has taken the path's percent signs off, and a `?` or `#` needs them."""
+    path = quote(request.environ["PATH_INFO"].encode("latin-1"), safe="/!$&'()*+,;=:@~")
+    query = request.query_string.decode("latin-1")
+    return f"{path}?{query}" if query else path
 
 
 def _end_to_end(headers: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Reading a module's ownership row in the application's own transaction (DESIGN: any path leads to the owner)."""
+"""Reading a module's ownership row through the application's own session (DESIGN: any path leads to the owner)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import psycopg
+from psycopg.pq import TransactionStatus
+from psycopg.rows import tuple_row
 
 from strangler.config import Module
 from strangler.fence import sqlstate
@@ -28,16 +30,26 @@ class Ownership:
 class Session(Protocol):
     """A SQLAlchemy Session, scoped_session or Connection, or a psycopg Connection."""
 
+    def commit(self) -> None: ...
+
     def rollback(self) -> None: ...
 
 
 def execute(session: Any, sql: str, parameters: Mapping[str, object] | None = None) -> tuple[Any, ...] | None:
     """The first row of `sql` (psycopg parameters) in the session's current transaction."""
     if isinstance(session, psycopg.Connection):
-        return session.execute(sql, parameters).fetchone()  # type: ignore[no-any-return, arg-type, unused-ignore]
+        cursor = session.cursor(row_factory=tuple_row)  # whatever the application's own rows look like
+        return cursor.execute(sql, parameters).fetchone()  # type: ignore[arg-type, unused-ignore]
     connection = session if hasattr(session, "exec_driver_sql") else session.connection()
     row = connection.exec_driver_sql(sql, dict(parameters or {})).first()
     return None if row is None else tuple(row)
+
+
+def is_idle(session: Any) -> bool:
+    """Whether no transaction has begun."""
+    if isinstance(session, psycopg.Connection):
+        return session.info.transaction_status == TransactionStatus.IDLE
+    return not session.in_transaction()
 
 
 class OwnershipReader:

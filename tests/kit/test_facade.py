@@ -10,11 +10,14 @@ from typing import Any
 import psycopg
 import pytest
 import requests
-from flask import Flask, Response, g, jsonify, request
+from flask import Flask, Response, abort, g, jsonify, request
+from sqlalchemy.exc import DBAPIError
+from werkzeug.exceptions import HTTPException
 from werkzeug.serving import make_server
 
 from strangler import flask as facade
 from strangler.config import Config
+from strangler.fence import SQLSTATE, is_fenced
 from strangler.flask import Strangler
 from strangler.forward import EPOCH_HEADER, HEADER, Forwarder
 from tests.kit.conftest import Shop
@@ -201,3 +204,37 @@ def test_health_tells_version_and_what_is_owned(town: Town) -> None:
     ready = requests.get(f"{town.url['monolith']}/readyz", timeout=5)
     assert (ready.status_code, ready.json()["status"]) == (200, "ok")
     assert ready.headers["X-Served-By"].startswith("monolith/v1@")
+
+
+def test_health_stands_before_what_an_application_asks_of_everybody() -> None:
+    app = Flask("guarded")
+    app.before_request(lambda: ("who are you?", 401))
+    app.add_url_rule("/alive", "livez", lambda: "its own")
+    Strangler().init_app(app, site="guarded")
+    client = app.test_client()
+    assert [client.get(path).status_code for path in ("/livez", "/readyz", "/alive")] == [200, 200, 401]
+
+
+def test_the_fence_is_known_by_any_driver_and_behind_the_errors_of_a_view() -> None:
+    class Psycopg2(Exception):  # noqa: N818
+        pgcode = SQLSTATE
+
+    wrapped = DBAPIError("INSERT", {}, Psycopg2())
+    assert is_fenced(wrapped)
+
+    def view() -> None:
+        try:
+            raise wrapped
+        except DBAPIError:
+            abort(500)
+
+    with pytest.raises(HTTPException) as raised:
+        view()
+    assert is_fenced(raised.value)
+    assert not is_fenced(KeyError("anything"))
+
+
+def test_an_owner_that_takes_its_time_is_waited_for() -> None:
+    """urllib3.Timeout begins with a total, which would end every request after the time to connect."""
+    timeout = Forwarder("s" * 32, connect_seconds=1, read_seconds=30)._pool.connection_pool_kw["timeout"]
+    assert (timeout.total, timeout.connect_timeout, timeout.read_timeout) == (None, 1, 30)
