@@ -95,7 +95,7 @@ def resources() -> Resources:
 
 
 def db() -> Session:
-    """The request's session."""
+    """The request's session. Its transaction began with the facade's look at the ownership row."""
     database = resources().database
     if database is None:
         raise RuntimeError("this application has no database")

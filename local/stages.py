@@ -156,7 +156,8 @@ class Stages:
         if self._stack.kit.move(module, "status")["state"] in ("ready", "switched"):
             self._diff(module)
         self._stack.say(f"{module}: removing replication, putting foreign keys back")
-        for warning in self._stack.kit.move(module, "cancel").get("warnings", []):
+        # The service is stopped, so there is nothing of its own to wait for.
+        for warning in self._stack.kit.run("move", module, "cancel", "--grace", "0", "--json").get("warnings", []):
             self._stack.say(warning)
 
     # --- 1 <-> 2 <-> 3 <-> 4: a module ------------------------------------------------------------------------------

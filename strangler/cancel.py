@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -17,9 +18,14 @@ if TYPE_CHECKING:
     from strangler.move import Move
 
 
-def cancel(move: Move) -> list[str]:
+GRACE_SECONDS = 10.0
+
+
+def cancel(move: Move, grace_seconds: float = 0.0) -> list[str]:
     """Returns a line for each foreign key that could be put back but not validated.
 
+    grace_seconds: since a reverse. A request that the target's application took before it, and that has looked at the
+    ownership row in a transaction of its own, could still write there when the fence is gone.
     Raises StranglerError when the target is the owner.
     """
     own = move.newest()
@@ -27,6 +33,8 @@ def cancel(move: Move) -> list[str]:
         raise StranglerError(f"{move.module.name} is owned by {move.target.site}; run `reverse` first")
     if own:  # after a reverse that was killed the target's last writes may still be on their way
         wait_for_arrival(move, move.source, own.epoch)
+        if move.plan is None and (left := grace_seconds - move.events.seconds_since("reverse", move.target)) > 0:
+            time.sleep(left)
     event = None
     if own and move.ownership(move.source):
         event = move.events.record("cancel", own.epoch)

@@ -24,6 +24,8 @@ OPTIONS = (
     f"-c lock_timeout={LOCK_TIMEOUT_MS}"
     # What a killed controller was at does not go on without it for longer than this.
     " -c client_connection_check_interval=1s"
+    # Whatever the database's own settings: ours are for reading.
+    " -c DateStyle=ISO -c IntervalStyle=postgres -c TimeZone=UTC -c client_encoding=UTF8 -c statement_timeout=0"
 )
 OWN_PATH = " -c search_path=pg_catalog"
 """So that what the catalogue answers (types, constraints, triggers) names everything with its schema."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import math
 import os
 import socket
 from datetime import UTC, datetime
@@ -50,6 +51,13 @@ class Events:
         if not self._source.value("installed") or not self._source.one("ownership", {"module": self._module.name}):
             return False
         return self.all()[-1:] != [] and self.all()[-1]["action"] == action
+
+    def seconds_since(self, action: str, database: Database) -> float:
+        """By that database's clock; for ever when it was never done there."""
+        if not database.value("installed"):
+            return math.inf
+        found = database.value("since", {"module": self._module.name, "action": action})
+        return math.inf if found is None else float(found)
 
     def has(self, action: str, epoch: int) -> bool:
         return any(event["action"] == action and event["epoch"] == epoch for event in self.all())

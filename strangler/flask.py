@@ -4,7 +4,7 @@
     strangler.init_app(app, site="users", session=db.session)
 
 The facade makes any path lead to the owner. For each request under a module's routes it first looks at the ownership
-row, in a short transaction of `session`: at the owner the view runs, elsewhere the whole request is handed to the
+row: at the owner the view runs, elsewhere the whole request is handed to the
 owner. A view that meets the fence, because its request began before a switch, is rolled back and handed over likewise.
 For that a view must write in one transaction, raise when the database refuses (the fence's error, or one of its own),
 and do nothing outside the database before it has committed.
@@ -52,6 +52,7 @@ class Strangler:
         """Install the facade in `app`. Raises StranglerError when configuration or secret is missing."""
         self.site = site
         self._session = _for_a_request(app, session)
+        self._shared = self._session is session and hasattr(session, "registry")  # a scoped_session of the views'
         self.modules: dict[str, Module] = {}
         if session is not None:
             self._config = config or load()
@@ -88,15 +89,16 @@ class Strangler:
         return self._session() if callable(self._session) else self._session
 
     def _look(self, module: str) -> Ownership:
-        """The ownership row, for who comes afterwards: no transaction is left open that was not before.
+        """The ownership row. With a scoped_session in the very transaction in which the view goes on.
 
-        In one `with session.begin()` would fail and psycopg's `with connection.transaction()` not commit. What a view
-        reads in its own can only be newer than the row.
+        Otherwise no transaction is left open that was not before: in one `with Session.begin()` would fail and
+        psycopg's `with connection.transaction()` not commit. What a view reads in its own can only be newer than the
+        row; but nobody can tell then how long a request goes on that has seen it (`cancel` waits some seconds).
         """
         session = self.session
         idle = is_idle(session)
         own = self.ownership(module)
-        if idle:
+        if idle and not self._shared:
             session.commit()
         return own
 

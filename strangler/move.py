@@ -90,9 +90,9 @@ class Move:
         """See strangler/complete.py."""
         complete.complete(self, **options)
 
-    def cancel(self) -> list[str]:
+    def cancel(self, grace_seconds: float = 0.0) -> list[str]:
         """See strangler/cancel.py."""
-        return cancel.cancel(self)
+        return cancel.cancel(self, grace_seconds)
 
     # --- looking ----------------------------------------------------------------------------------------------------
 

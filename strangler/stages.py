@@ -14,6 +14,7 @@ import psycopg
 import urllib3
 
 from strangler import routes
+from strangler.cancel import GRACE_SECONDS
 from strangler.config import Config, Module, Stage
 from strangler.diff import Diff
 from strangler.errors import AwayError, NotYetError, StranglerError
@@ -129,7 +130,7 @@ class Journey:
         if status(move)["state"] == "ready":
             for one in Diff(move).run():
                 raise NotYetError(f"the copies differ, first {one.table} {one.key}; look at `diff` before you cancel")
-        return move.cancel()
+        return move.cancel(GRACE_SECONDS)
 
     # --- looking ----------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,10 @@ VALUES (%(module)s, %(actor)s, %(action)s, %(epoch)s, %(detail)s) RETURNING at;
 -- name: events
 SELECT at, actor, action, epoch, detail FROM strangler.event WHERE module = %(module)s ORDER BY id;
 
+-- name: since
+SELECT extract(epoch FROM clock_timestamp() - max(at))::float8 FROM strangler.event
+WHERE module = %(module)s AND action = %(action)s;
+
 -- name: controller
 -- One `strangler` process at a time works on a module. Held by the session, so a killed one lets go.
 SELECT pg_advisory_lock({lock_class}, hashtext('controller of ' || %(module)s));

@@ -39,5 +39,8 @@ SELECT pg_replication_origin_session_setup(%(name)s);
 -- name: repair_leave_origin
 SELECT pg_replication_origin_session_reset();
 
+-- name: repair_origin_exists
+SELECT EXISTS (SELECT FROM pg_replication_origin WHERE roname = %(name)s);
+
 -- name: repair_drop_origin!
 SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin WHERE roname = %(name)s;

@@ -97,9 +97,13 @@ class Shop:
 
     def move_again(self) -> QuickMove:
         """A controller as if the one before had been killed."""
+        self.close()
+        return self.move()
+
+    def close(self) -> None:
         for thing in self.opened:
             thing.close()
-        return self.move()
+        self.opened.clear()
 
     def connect(self, site: str, **options: Any) -> psycopg.Connection[Any]:
         connection = psycopg.connect(self.dsn[site], autocommit=True, **options)

@@ -73,7 +73,7 @@ def run(dsn: str, *statements: str) -> None:
 
 
 def read(dsn: str) -> Catalogue:
-    database = Database("monolith", dsn)
+    database = Database("monolith", dsn, options="")
     try:
         return catalogues.read(database, config(dsn))
     finally:

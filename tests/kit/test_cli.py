@@ -49,14 +49,17 @@ def test_a_whole_move_by_command(shop: Shop, tmp_path: Path) -> None:
     assert run("status")["state"] == "none"
     assert run("create")["state"] == "ready"
     assert run("diff") == {"rows": 3500, "differences": [], "differing": 0}
-    switched = run("switch")
+    assert run("switch", "--dry-run", "--override", "service")["statements"]
+    switched = run("switch", "--override", "service")
     assert (switched["owner"], switched["epoch"]) == ("stock", 2)
     assert isinstance(switched["pause_ms"], float)
     assert run("switch")["pause_ms"] is None
     shop.damage("monolith", "DELETE FROM items WHERE id = 9")
     assert run("diff", code=1)["differences"] == [{"table": "public.items", "key": "9", "kind": "missing"}]
-    assert run("reverse")["owner"] == "monolith"
-    assert run("cancel")["state"] == "none"
+    assert run("diff", "--repair")["repaired_rows"] == 1
+    assert run("diff")["differing"] == 0
+    assert run("reverse", "--override", "service")["owner"] == "monolith"
+    assert run("cancel", "--grace", "0")["state"] == "none"
     text = strangler(tmp_path, "move", "stock", "create", **dsn)
     assert "Next: diff, switch" in text.stdout
     assert "owner monolith, epoch 1" in strangler(tmp_path, "move", "stock", "status", **dsn).stdout

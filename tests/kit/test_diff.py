@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from strangler import diff as diffing
+from strangler import preflight
 from strangler.diff import Diff, TableProgress
 from strangler.diff_run import Difference, DiffRun, last_diff
 from strangler.errors import AwayError, NotYetError
@@ -136,8 +137,11 @@ def test_keys_and_columns_of_every_type_in_databases_with_other_settings(shop: S
     ]
 
 
-def test_sites_that_order_keys_differently_give_neither_alarm_nor_miss(shop: Shop) -> None:
+def test_sites_that_order_keys_differently_give_neither_alarm_nor_miss(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As with other collations (which not every build of PostgreSQL brings): an enum's order is that of its making."""
+    monkeypatch.setattr(preflight, "shapes", lambda *_: preflight.Report())  # it would refuse such enums
     labels = [f"{n:02}" for n in range(40)]
     for site, order in (("monolith", labels), ("stock", [*labels[20:], *reversed(labels[:20])])):
         shop.run(site, f"CREATE TYPE shelf AS ENUM ({', '.join(map(repr, order))})")

@@ -16,6 +16,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.serving import make_server
 
 from strangler import flask as facade
+from strangler import handover
 from strangler.config import Config
 from strangler.fence import SQLSTATE, is_fenced
 from strangler.flask import Strangler
@@ -145,7 +146,8 @@ def test_a_site_that_is_told_of_a_newer_epoch_waits_for_its_row(town: Town) -> N
     move.create()
     town.shop.run("stock", "ALTER SUBSCRIPTION strangler_stock_forward DISABLE")
     # the switch as the source commits it, while the row cannot travel
-    assert move._prepare_hand_over(move.source, move.target)() == 2
+    switch = handover._prepare(move, "switch", move.source, move.target, frozenset())
+    assert switch(1, 300)["epoch"] == 2
     answers: list[requests.Response] = []
     thread = threading.Thread(target=lambda: answers.append(town.post("monolith", "patient")))
     thread.start()

@@ -55,8 +55,7 @@ def work(config: dict[str, Any], verb: str, options: dict[str, Any], point: int 
 
 
 def begin(shop: Shop, verb: str, point: int | None = None, **options: Any) -> Any:
-    for thing in shop.opened:
-        thing.close()
+    shop.close()
     process = FORKS.Process(target=work, args=(shop.config.model_dump(by_alias=True), verb, options, point))
     process.start()
     return process

@@ -38,7 +38,8 @@ def test_to_and_fro_under_load_loses_nothing_and_leaves_both_sides_equal(shop: S
     actions = [(event["action"], event["epoch"]) for event in move.events.all()]
     turns = zip(["switch", "reverse"] * 3 + ["switch"], range(2, 9), strict=True)
     assert actions == [
-        ("create", 1), ("ready", 1), *((action, epoch) for turn, epoch in turns for action in (turn, "arrived"))
+        ("create", 1), ("ready", 1), *((action, epoch) for turn, epoch in turns for action in (turn, "arrived")),
+        ("diff", 8),
     ]  # fmt: skip
 
 

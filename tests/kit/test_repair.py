@@ -199,8 +199,7 @@ def test_the_command_tells_what_it_repaired_and_prints_no_more_than_the_limit(sh
     move = shop.move()
     move.create()
     shop.damage("stock", "DELETE FROM items WHERE id <= 5")
-    shop.opened.remove(move.source)
-    move.source.close()
+    shop.close()
     dsn = {"SHOP_SOURCE": shop.dsn["monolith"], "SHOP_TARGET": shop.dsn["stock"]}
     found = strangler(tmp_path, "move", "stock", "diff", "--json", "--limit", "2", **dsn)
     assert found.returncode == 1

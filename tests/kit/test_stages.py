@@ -201,6 +201,6 @@ def test_copies_that_differ_stop_the_journey(shop: Shop, go: Go, monkeypatch: py
         shop.damage("stock", "DELETE FROM items WHERE id = 5")
 
     monkeypatch.setattr(stages.Move, "create", damaged)
-    with pytest.raises(NotYetError, match=r"1 rows differ, first public.items 5"):
+    with pytest.raises(NotYetError, match=r"the copies differ, first public\.items 5;"):
         go("2")
     shop.run("monolith", "UPDATE items SET note = 'still mine' WHERE id = 6")
