@@ -76,6 +76,7 @@ def test_postgresql_dies_while_rows_are_copied(
         wait_for(lambda: shop.run("stock", copying) == [(1,)], "the copy to begin")
         monkeypatch.undo()
         crash(shop.clusters[victim])
+        blocker.close()
         with pytest.raises((StranglerError, psycopg.Error)):
             created.result(120)
         move = patiently(shop, "create")
