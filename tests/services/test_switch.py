@@ -8,6 +8,7 @@ from collections.abc import Callable
 from redis import Redis
 
 from strangler.config import Config
+from strangler.handover import Limits
 from strangler.move import Move
 from tests.servers import wait_for
 from tests.services.conftest import Place, working
@@ -35,7 +36,7 @@ def test_each_message_is_counted_once_while_topics_moves_to_and_fro(place: Calla
             poster.start()
             move.create()
             for hand_over in (move.switch, move.reverse, move.switch):
-                hand_over()
+                hand_over(Limits(override=frozenset({"diff", "service"})))
                 goal = posted + 50
                 owner = monolith if hand_over == move.reverse else topics
                 wait_for(lambda: owner.value(COUNTED) >= goal, "the owner to count", 30)  # noqa: B023
