@@ -31,7 +31,7 @@ CREATE UNIQUE INDEX reviews_token ON reviews (token);
 """
 FILL = """
 INSERT INTO reviews (item_id, author_id, body, created_at, token)
-SELECT g * 7919 %% 5003, g * 104729 %% 20011, left(repeat(md5(g::text), 5), %(body)s),
+SELECT g::bigint * 7919 %% 5003, g::bigint * 104729 %% 20011, left(repeat(md5(g::text), 5), %(body)s),
        '2020-01-01'::timestamptz + g * interval '1 second', md5('token ' || g)::uuid
 FROM generate_series(1, %(rows)s) g;
 """
