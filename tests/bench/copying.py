@@ -41,7 +41,8 @@ def measure(options: Options) -> list[Result]:
             "copy: create against psql | psql",
             f"{times:.2f} times as fast ({rows:,} rows, {PAIRS} pairs)",
             f"at least {BOUND}", times >= BOUND,
-            {"ratio": times, "rows": rows, "psql_seconds": [a for a, _ in pairs], "create_seconds": [b for _, b in pairs]},
+            {"ratio": times, "rows": rows, "psql_seconds": [a for a, _ in pairs],
+             "create_seconds": [b for _, b in pairs]},
         )
     ]  # fmt: skip
 

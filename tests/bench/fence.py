@@ -30,9 +30,7 @@ def measure(options: Options) -> list[Result]:
     for fsync in ("on", "off"):
         options.say(f"fsync = {fsync}")
         with clusters(fsync) as pair, shop(pair) as one, tempfile.TemporaryDirectory() as folder:
-            one.run(
-                "monolith", "INSERT INTO items (name) SELECT 'item ' || g FROM generate_series(1, %s) g", [ITEMS]
-            )
+            one.run("monolith", "INSERT INTO items (name) SELECT 'item ' || g FROM generate_series(1, %s) g", [ITEMS])
             script = Path(folder) / "writes.sql"
             script.write_text(SCRIPT)
             move = one.move()
@@ -68,7 +66,7 @@ def _throughput(one: Shop, script: Path) -> float:
     words = ["-n", "-M", "prepared", "-c", "4", "-j", "1", "-T", str(SLICE_SECONDS), "-f", str(script)]
     done = subprocess.run(
         [str(programs() / "pgbench"), *words, "-d", one.dsn["monolith"]],
-        check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        check=True, capture_output=True, text=True,
     )  # fmt: skip
     found = re.search(r"tps = ([\d.]+)", done.stdout)
     assert found, done.stdout
