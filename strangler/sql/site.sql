@@ -25,8 +25,8 @@ DECLARE
     current_owner text;
 BEGIN
     -- CASE, because AND promises no order.
-    IF CASE WHEN pg_catalog.pg_advisory_xact_lock_shared({lock_class}, pg_catalog.hashtext(TG_ARGV[0])) IS NOT NULL
-            THEN pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.=) 'read committed' END
+    IF (CASE WHEN pg_catalog.pg_advisory_xact_lock_shared({lock_class}, pg_catalog.hashtext(TG_ARGV[0])) IS NOT NULL
+             THEN pg_catalog.current_setting('transaction_isolation') OPERATOR(pg_catalog.=) 'read committed' END)
     THEN
         SELECT o.owner INTO current_owner FROM strangler.ownership o WHERE o.module OPERATOR(pg_catalog.=) TG_ARGV[0];
     ELSE

@@ -26,12 +26,9 @@ def measure(options: Options) -> list[Result]:
 
         def created() -> float:
             _empty(one)
-            move = one.move()
-            try:
+            with one.move() as move:
                 took = seconds(move.create)
                 move.cancel()
-            finally:
-                move.__exit__()
             return took
 
         pairs = alternate(piped, created, PAIRS, options.say)

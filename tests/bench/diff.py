@@ -17,8 +17,7 @@ PAIRS = 5
 def measure(options: Options) -> list[Result]:
     rows = min(options.rows, ROWS)
     options.say(f"{rows:,} rows at the source")
-    with clusters() as pair, shop(pair, reviews=rows) as one:
-        move = one.move()
+    with clusters() as pair, shop(pair, reviews=rows) as one, one.move() as move:
         move.create()
         one.run("stock", "VACUUM ANALYZE reviews")
 
@@ -29,7 +28,6 @@ def measure(options: Options) -> list[Result]:
             return took
 
         pairs = alternate(lambda: seconds(lambda: _scan(one)), diff, PAIRS, options.say)
-        move.__exit__()
     rate = ratio(pairs)
     return [
         Result(

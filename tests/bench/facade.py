@@ -48,7 +48,8 @@ def application(facade: bool) -> Flask:
 def measure(options: Options) -> list[Result]:
     with clusters() as pair, shop(pair) as one, tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         one.run("monolith", "INSERT INTO items (name) VALUES ('pen')")
-        claim(one.move())
+        with one.move() as move:
+            claim(move)
         toml = Path(folder) / "strangler.toml"
         sites = "".join(f'[sites.{site}]\ndsn = "{dsn}"\n' for site, dsn in one.dsn.items())
         toml.write_text(

@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,7 +54,7 @@ def main() -> int:
     return int(any(result.holds is False for result in results))
 
 
-def _report(results: list[Result], machine: dict[str, object]) -> None:
+def _report(results: list[Result], machine: Mapping[str, object]) -> None:
     table = Table("name", "figure", "bound", "holds", show_lines=True)
     for result in results:
         table.add_row(result.name, result.figure, result.bound, ANSWERS[result.holds])

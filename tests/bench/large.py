@@ -27,20 +27,17 @@ SAY_SECONDS = 10.0
 def measure(options: Options) -> list[Result]:
     with clusters() as pair:
         with shop(pair, min(SMALL_ROWS, options.rows), BODY) as one:
-            move = one.move()
-            move.create()
-            _, small = _diff(one, move, options)
-            move.__exit__()
+            with one.move() as move:
+                move.create()
+            *_, small = _diff(one, options)
         options.say(f"{options.rows:,} rows at the source")
         with shop(pair, options.rows, BODY) as one:
             size = one.run("monolith", "SELECT pg_table_size('reviews')")[0][0] / 1e6
-            move = one.move()
-            copied = seconds(lambda: move.create(_copying(options)))
-            began = time.perf_counter()
-            differences, large = _diff(one, move, options)
-            compared = time.perf_counter() - began
-            pause = move.switch(ANYHOW).pause_ms
-            move.__exit__()
+            with one.move() as move:
+                copied = seconds(lambda: move.create(_copying(options)))
+            differences, compared, large = _diff(one, options)
+            with one.move() as move:
+                pause = move.switch(ANYHOW).pause_ms
     rate = f"{options.rows / copied:,.0f} rows/s, {size / copied:.0f} MB/s"
     grown = large / small
     return [
@@ -73,9 +70,8 @@ def _copying(options: Options) -> Progress:
     return tell
 
 
-def _diff(one: Shop, move: Move, options: Options) -> tuple[int, int]:
-    """A process of its own compares: how many differences, and how much memory it had at most, in bytes."""
-    move.__exit__()
+def _diff(one: Shop, options: Options) -> tuple[int, float, int]:
+    """A process of its own compares: how many differences, in what time (s), and its memory at the peak (bytes)."""
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(
         target=_compare, args=(one.config.model_dump(by_alias=True), theirs), daemon=True
@@ -87,18 +83,22 @@ def _diff(one: Shop, move: Move, options: Options) -> tuple[int, int]:
         peak = max(peak, watched.memory_info().rss)
         if not ours.poll(0.02):
             continue
-        kind, number = ours.recv()
-        if kind == "done":
+        number, took = ours.recv()
+        if took is not None:
             process.join()
-            return number, peak
+            return number, took, peak
         if time.monotonic() > due:
             due = time.monotonic() + SAY_SECONDS
             options.say(f"compared {number:,}")
 
 
 def _compare(config: dict[str, Any], out: Connection) -> None:
+    """Sends the number of rows now and then, with None, and at last the number of differences with the time."""
+
     def tell(progress: TableProgress) -> None:
-        out.send(("rows", progress.rows))
+        out.send((progress.rows, None))
 
     with Move(Config.model_validate(config), "stock") as move:
-        out.send(("done", sum(1 for _ in Diff(move).run(tell))))
+        began = time.perf_counter()
+        differences = sum(1 for _ in Diff(move).run(tell))
+        out.send((differences, time.perf_counter() - began))

@@ -108,10 +108,10 @@ class Pauses:
 
 
 def measure(options: Options) -> list[Result]:
-    with clusters() as pair, shop(pair) as one:
-        move = one.move()
+    with clusters() as pair, shop(pair) as one, one.move() as move:
         move.create()
-        with PacedWriters(one) as writers:
+        writers = PacedWriters(one)
+        with writers:
             writers.wait_for(RATE)
             options.say(f"{SWITCHES} switches")
             calm = _switch_to_and_fro(move, writers)
@@ -122,7 +122,6 @@ def measure(options: Options) -> list[Result]:
                 busy = _switch_to_and_fro(move, writers)
             writers.wait_for(RATE)
         wrong = _wrong(writers, move.owner().owner)
-        move.__exit__()
     name = f"pause of a switch under {RATE} writes/s"
     return [
         Result(name, calm.figure, f"median < {MEDIAN_MS:.0f} ms, worst < {WORST_MS:.0f} ms", calm.hold, calm.values),
