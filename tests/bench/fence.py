@@ -13,8 +13,8 @@ from tests.bench.shop import claim, clusters, shop
 from tests.kit.conftest import Shop
 
 BOUND = 0.05
-PAIRS = 8
-SLICE_SECONDS = 6
+PAIRS = 6
+SLICE_SECONDS = 5
 ITEMS = 10_000
 SCRIPT = f"""
 \\set id random(1, {ITEMS})
