@@ -1,6 +1,6 @@
 # `make help` lists the targets. Everything they need is put into .venv, from the locked files in requirements/.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-stages test-k8s test-model lint format lock clean test-node test-compose test-swarm
+.PHONY: help demo test test-stages test-k8s test-model lint format lock clean test-node test-compose test-swarm bench-kit
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -41,6 +41,9 @@ test-compose: $(INSTALLED) ## The stages in Docker Compose, on a real engine (TE
 
 test-swarm: $(INSTALLED) ## The stages in Docker Swarm, on a real engine (TESTS="-k walk")
 	@$(PYTHON) -m pytest tests/swarm $(TESTS)
+
+bench-kit: $(INSTALLED) ## The kit's bounds, measured: a row each; JSON in build/bench-kit.json (ROWS=1000000 for a shorter run)
+	@$(PYTHON) -m tests.bench.kit
 
 lint: $(INSTALLED) ## ruff, mypy, import-linter
 	$(VENV)/bin/ruff check .

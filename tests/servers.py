@@ -43,7 +43,7 @@ def wait_for(condition: Callable[[], Value], what: str, seconds: float = 15) -> 
 
 @contextmanager
 def running_cluster(**settings: str) -> Iterator[Cluster]:
-    """A cluster that is gone afterwards. Nothing in it survives a crash.
+    """A cluster that is gone afterwards. Nothing in it survives a crash, unless fsync="on".
 
     Not below pytest's folder, which pytest closes to PostgreSQL's account whenever another session begins.
     """
@@ -53,9 +53,11 @@ def running_cluster(**settings: str) -> Iterator[Cluster]:
     try:
         cluster.init()
         cluster.own(directory)
-        cluster.start(directory / "log", fsync="off", **settings)
-        yield cluster
-        cluster.stop("immediate")
+        cluster.start(directory / "log", **{"fsync": "off", **settings})
+        try:
+            yield cluster
+        finally:
+            cluster.stop("immediate")
     finally:
         shutil.rmtree(directory)
 
