@@ -6,6 +6,7 @@ there and back again, KEEP=1 to stay up at the end.
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 import time
@@ -141,11 +142,14 @@ def run(state: State, sizes: Sizes) -> int:
         finally:
             if demo is not None:
                 demo.load.kill()
+            if state.moves.exists():
+                shutil.copyfile(state.moves, sizes.out / state.moves.name)
             if not (sizes.keep and code == 0):
                 click.echo("taking the stack down ...", err=True)
                 take_down(state, purge=code == 0)
     seconds, memory = time.monotonic() - began, demo.memory / 2**20
     print(f"\n{seconds:.0f} s in all; the stack took up to {memory:,.0f} MB of memory (PSS).")
+    print(f"Who did what to each module, and when: {sizes.out / state.moves.name}")
     if sizes.keep and code == 0:
         _tell_how_to_go_on(demo)
     demo.load.report()

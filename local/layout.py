@@ -103,6 +103,7 @@ class Layout:
         """Everything the applications, the kit and the load test read from their environment (kept in STATE/env)."""
         env = {
             "STRANGLER_CONFIG": str(CHECKOUT / "strangler.toml"),
+            "STRANGLER_EVENTS": str(self.state.moves),
             "STRANGLER_SECRET": self.secret("strangler"),
             "SECRET_KEY": self.secret("pages"),
             "SEED_PASSWORD": self.seed_password,

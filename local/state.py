@@ -46,6 +46,11 @@ class State:
         return self.root / "timeline.jsonl"
 
     @property
+    def moves(self) -> Path:
+        """The kit's event record, a line each: who did what to which module, when, at which epoch."""
+        return self.root / "moves.jsonl"
+
+    @property
     def env(self) -> Path:
         return self.root / "env"
 
