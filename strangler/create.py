@@ -53,7 +53,11 @@ def create(move: Move, progress: Progress | None = None) -> None:
     # Before the switch, so that nothing written after it can be missed; without a copy, since origin = none would
     # not keep it from sending back what came from here.
     move.back.subscribe(copy=False)
-    _wait_for_copy(move, move.back, None)
+    for stream in (move.forward, move.back):
+        _wait_for_copy(move, stream, None)
+        stream.hurry()
+    for stream in (move.forward, move.back):
+        _wait_for_copy(move, stream, None)  # its worker begins anew with the setting
     if fresh:
         for name in move.module.tables:
             move.target.run("analyze", table=table(name))

@@ -72,8 +72,14 @@ class Stream:
         )  # fmt: skip
 
     def subscription(self) -> dict[str, Any] | None:
-        """oid, slot, enabled, working, ready, apply_errors, sync_errors, conflicts; None when there is none."""
+        """oid, slot, synchronous, enabled, working, ready, apply_errors, sync_errors, conflicts; None without one."""
         return self.subscriber.one("subscription", {"name": self.name})
+
+    def hurry(self) -> None:
+        """After the copy: apply without waiting for the disk at each commit."""
+        found = self.subscription()
+        if self.subscriber.plan is not None or (found and found["synchronous"] != "off"):
+            self.subscriber.run("apply_asynchronously", name=sql.Identifier(self.name))
 
     def attached(self) -> bool:
         """Whether there is a subscription and it has a slot; what is being removed has none."""

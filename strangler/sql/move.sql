@@ -76,7 +76,7 @@ SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots
 WHERE (slot_name = %(name)s OR slot_name LIKE %(sync)s) AND database = current_database() AND active_pid IS NOT NULL;
 
 -- name: subscription
-SELECT s.oid, s.subslotname AS slot, s.subenabled AS enabled,
+SELECT s.oid, s.subslotname AS slot, s.subsynccommit AS synchronous, s.subenabled AS enabled,
        EXISTS (SELECT FROM pg_stat_subscription a WHERE a.subid = s.oid AND a.worker_type = 'apply' AND a.pid IS NOT NULL) AS working,
        coalesce((SELECT bool_and(r.srsubstate = 'r') FROM pg_subscription_rel r WHERE r.srsubid = s.oid), false) AS ready,
        x.apply_error_count AS apply_errors, x.sync_error_count AS sync_errors,
@@ -89,8 +89,14 @@ WHERE s.subname = %(name)s AND s.subdbid = (SELECT oid FROM pg_database WHERE da
 -- name: create_subscription!
 -- The slot is made beforehand, so that a kill between the two leaves nothing that the next try would stumble over.
 -- origin = none: what came by replication is not sent back.
+-- synchronous_commit: a worker that copies drops its slot at the publisher once it has committed that it is done. Were
+-- that commit lost in a crash, it would ask for the slot for ever; so it is not left to the WAL writer.
 CREATE SUBSCRIPTION {name} CONNECTION {dsn} PUBLICATION {name}
-    WITH (create_slot = false, slot_name = {slot}, copy_data = {copy}, origin = none);
+    WITH (create_slot = false, slot_name = {slot}, copy_data = {copy}, origin = none, synchronous_commit = on);
+
+-- name: apply_asynchronously!
+-- After the copy; what a crash takes back then is applied again. Else each transaction would wait for the disk.
+ALTER SUBSCRIPTION {name} SET (synchronous_commit = off);
 
 -- name: disable_subscription!
 ALTER SUBSCRIPTION {name} DISABLE;
