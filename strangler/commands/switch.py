@@ -27,7 +27,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--max-diff-age", default=DEFAULT.max_diff_age_seconds / 3600, show_default=True,
                          type=click.FloatRange(0), metavar="HOURS", help="How old the last clean diff may be."),
             click.option("--override", multiple=True, metavar="GUARD",
-                         help=f"Pass this guard all the same (may be repeated). Guards: {', '.join(NAMES)}; {LAW} cannot be."),
+                         help=f"Pass this guard all the same (repeatable): {', '.join(NAMES)} (but {LAW})."),
             dry,
             as_json,
             click.pass_context,
