@@ -20,7 +20,7 @@ demo: $(INSTALLED) ## Watch a monolith under load become microservices, and no r
 	@$(PYTHON) -m local.demo
 
 test: $(INSTALLED) ## Run the tests (some of them: TESTS="tests/kit -k fence")
-	@$(PYTHON) -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(TESTS)
+	@$(PYTHON) -m pytest -n 4 --dist loadfile $(TESTS)
 
 test-stages: $(INSTALLED) ## One contract at every stage of the local stack
 	@$(PYTHON) -m pytest -s tests/stages $(TESTS)
