@@ -32,7 +32,7 @@ def free_port(address: str = "127.0.0.1") -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(condition: Callable[[], Value], what: str, seconds: float = 15) -> Value:
+def wait_for(condition: Callable[[], Value], what: str, seconds: float = 60) -> Value:
     """What `condition` answers, once that is true."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
