@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 
 from loadtest.chart import LEFT, RIGHT, WIDTH, colour, draw, site_order
-
-if TYPE_CHECKING:
-    from loadtest.report import Story
+from loadtest.story import Story
 
 
 def render(story: Story, facts: dict[str, Any]) -> str:

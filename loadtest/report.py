@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from rich import box
@@ -12,28 +10,14 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtest.check import Result
-from loadtest.ledger import read_ledger
-from loadtest.measure import Measures, Tally, measure
 from loadtest.page import render
-from loadtest.plan import Folder, Plan
-from loadtest.samples import read_samples
-from loadtest.timeline import Stage, Switch, read_timeline
-
-
-@dataclass(frozen=True)
-class Story:
-    """All that a report tells."""
-
-    plan: Plan
-    result: Result
-    stages: list[Stage]
-    switches: list[Switch]
-    measures: Measures
+from loadtest.plan import Folder
+from loadtest.story import as_json, tell
 
 
 def report(folder: Folder, result: Result, console: Console | None = None) -> None:
     """Write both files, print the table; the last line is the promises."""
-    story = _tell(folder, result)
+    story = tell(folder, result)
     facts = as_json(story)
     folder.report.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     folder.page.write_text(render(story, facts))
@@ -46,90 +30,6 @@ def report(folder: Folder, result: Result, console: Console | None = None) -> No
         console.print(line, markup=False)
     console.print(f"report: {folder.page}", markup=False)
     console.print(result.promises, markup=False)
-
-
-def _tell(folder: Folder, result: Result) -> Story:
-    plan = Plan.load(folder)
-    began, ended = plan.started, plan.started
-    first = True
-    for sample in read_samples(folder.samples):
-        began = sample.began if first else min(began, sample.began)
-        ended = max(ended, sample.ended)
-        first = False
-    stages, switches = read_timeline(folder.timeline, began, max(ended, began + 1.0))
-    history = read_ledger(folder.ledger)
-    return Story(plan, result, stages, switches, measure(read_samples(folder.samples), history.sites, stages, switches))
-
-
-def as_json(story: Story) -> dict[str, Any]:
-    result, measures = story.result, story.measures
-    began, ended = story.stages[0].began, story.stages[-1].ended
-    return {
-        "kept": result.kept,
-        "promises": result.promises,
-        "requests": result.requests,
-        "failed": result.failed,
-        "lost": result.lost,
-        "doubled": result.doubled,
-        "stale": result.stale,
-        "wrong": result.wrong,
-        "counters_off": result.counters_off,
-        "errors": result.errors,
-        "acknowledged": result.acknowledged,
-        "unknown": result.unknown,
-        "began": datetime.fromtimestamp(began, UTC).isoformat(timespec="milliseconds"),
-        "seconds": round(ended - began, 1),
-        "users": story.plan.users,
-        "rate": story.plan.rate,
-        "run": story.plan.run,
-        "total": _figures(measures.total, ended - began),
-        "stages": [
-            {"stage": stage.name, "direction": stage.direction, "title": stage.title}
-            | _figures(tally, stage.ended - stage.began)
-            for stage, tally in zip(story.stages, measures.stages, strict=True)
-        ],
-        "switches": [
-            {
-                "module": switch.module,
-                "direction": switch.direction,
-                "title": switch.title,
-                "epoch": switch.epoch,
-                "t": switch.t,
-                "at": f"{int(switch.t - began) // 60}:{int(switch.t - began) % 60:02}",
-                "pause_ms": round(switch.pause_ms, 1),
-                "longest_write_ms": round(tally.longest_wait * 1000, 1),
-                "longest_write": tally.longest_operation,
-                "requests": tally.requests,
-                "failed": tally.failed,
-            }
-            for switch, tally in zip(story.switches, measures.switches, strict=True)
-        ],
-        "checked": result.checked,
-        "findings": [
-            {"category": f.category, "kind": f.kind, "id": f.id, "write": f.write, "what": f.what}
-            for f in result.findings
-        ],
-        "violations": result.violations,
-        "failures": result.failures,
-        "load_errors": result.load_errors,
-    }
-
-
-def _figures(tally: Tally, seconds: float) -> dict[str, Any]:
-    p50, p95, p99 = tally.percentiles(0.5, 0.95, 0.99)
-    return {
-        "seconds": round(seconds, 1),
-        "requests": tally.requests,
-        "writes": tally.writes,
-        "failures": tally.failed,
-        "rps": round(tally.requests / seconds, 1) if seconds else None,
-        "p50_ms": p50,
-        "p95_ms": p95,
-        "p99_ms": p99,
-        "longest_gap_ms": round(tally.longest_gap * 1000, 1),
-        "longest_write_ms": round(tally.longest_wait * 1000, 1),
-        "longest_write": tally.longest_operation,
-    }
 
 
 def trouble(result: Result) -> list[str]:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from strangler.diff_run import Difference, DiffRun, TableState, last_diff
 from strangler.errors import NotYetError
 from strangler.replication import CATCH_UP_SECONDS
-from strangler.rows import Key, Row, Rows, session
+from strangler.rows import Key, Row, Rows, hash_of, session
 
 if TYPE_CHECKING:
     from strangler.move import Move
@@ -255,7 +255,7 @@ class _TableDiff:
             before = self._here.lookup(keys)
             self._diff.catch_up()
             other = self._there.lookup(keys)
-            keys = [key for key in keys if _hash(before, key) != _hash(other, key)]
+            keys = [key for key in keys if hash_of(before, key) != hash_of(other, key)]
             if not keys:
                 break
             after = self._here.lookup(keys)
@@ -281,8 +281,3 @@ class _TableDiff:
         if found:
             self._diff.require_same_owner()
         return found
-
-
-def _hash(rows: dict[Key, Row], key: Key) -> str | None:
-    row = rows.get(key)
-    return row.hash if row else None

@@ -189,8 +189,7 @@ def _table(name: str, source: Database, target: Database) -> Report:
         return Report([f"{source.site}: {name} has no primary key; add one: UPDATE and DELETE could not be replicated"])
     if key != target.run("primary_key", parameters):
         return Report([f"{target.site}: {name} has another primary key than at {source.site}; make them the same"])
-    columns = {row["name"]: row for row in source.run("columns", parameters)}
-    there = {row["name"]: row for row in target.run("columns", parameters)}
+    columns, there = (_by("name", side, "columns", name) for side in (source, target))
     found = [
         f"{target.site}: {name} lacks the column {column}; add it ({row['type']})"
         for column, row in columns.items()
@@ -205,6 +204,11 @@ def _table(name: str, source: Database, target: Database) -> Report:
                 f"make them the same"
             )
     return Report(found)
+
+
+def _by(key: str, database: Database, statement: str, name: str) -> dict[str, dict[str, Any]]:
+    """What a statement finds of a table."""
+    return {row[key]: row for row in database.run(statement, {"table": quoted(name)})}
 
 
 def _shape(column: dict[str, Any]) -> str:
@@ -233,9 +237,7 @@ def _rules(name: str, module: Module, source: Database, target: Database) -> Rep
 
 def _counters(name: str, source: Database, target: Database) -> Report:
     found = Report()
-    here, there = (
-        {row["column"]: row for row in side.run("counters", {"table": quoted(name)})} for side in (source, target)
-    )
+    here, there = (_by("column", side, "counters", name) for side in (source, target))
     for side, columns in ((source, here), (target, there)):
         for row in columns.values():
             if not row["owned"]:
@@ -255,9 +257,7 @@ def _counters(name: str, source: Database, target: Database) -> Report:
 
 def _triggers(name: str, source: Database, target: Database) -> Report:
     found = Report()
-    here, there = (
-        {row["name"]: row for row in side.run("triggers_of", {"table": quoted(name)})} for side in (source, target)
-    )
+    here, there = (_by("name", side, "triggers_of", name) for side in (source, target))
     for side, triggers in ((source, here), (target, there)):
         for row in triggers.values():
             if row["on_apply"]:

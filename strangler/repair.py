@@ -20,7 +20,7 @@ from strangler.database import Database
 from strangler.diff_run import Difference
 from strangler.errors import NotYetError, StranglerError
 from strangler.replication import CATCH_UP_SECONDS
-from strangler.rows import Key, Row, Rows, session
+from strangler.rows import Key, Rows, hash_of, session
 from strangler.sql import statement
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class Repair:
                 right = here.lookup(keys)
                 self._stream.catch_up(LOCKED_SECONDS)
                 found = there.lookup(keys)
-                wrong = [key for key in locked if _hash(right, key) != _hash(found, key)]
+                wrong = [key for key in locked if hash_of(right, key) != hash_of(found, key)]
                 # What the owner lacks cannot be locked there. But a version that was there before the owner was seen to
                 # lack the row, and still is when the other side has caught up, did not come from the owner.
                 extra = [key for key in keys if key not in right and key in found and seen.get(key) == found[key]]
@@ -174,11 +174,6 @@ class Repair:
             return set(keys)
         unsettled = {key for key in found if key not in right and key not in extra}
         return (right.keys() - locked) | unsettled | (set() if insert else set(wrong))
-
-
-def _hash(rows: dict[Key, Row], key: Key) -> str | None:
-    row = rows.get(key)
-    return row.hash if row else None
 
 
 def _batches(differences: Iterable[Difference]) -> Iterator[list[Difference]]:

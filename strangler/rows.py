@@ -28,6 +28,12 @@ class Row(NamedTuple):
     xmin: str
 
 
+def hash_of(rows: Mapping[Key, Row], key: Key) -> str | None:
+    """None where there is no such row."""
+    row = rows.get(key)
+    return row.hash if row else None
+
+
 @contextmanager
 def session(database: Database) -> Iterator[psycopg.Connection[Any]]:
     """A connection whose settings make the text of a value depend on the value alone."""

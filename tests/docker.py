@@ -30,7 +30,7 @@ def lines(*words: str) -> list[str]:
     return docker(*words).splitlines()
 
 
-def wait_for(what: str, ask: Callable[[], object], seconds: float = 120, why: Callable[[], str] = lambda: "") -> None:
+def wait_for(ask: Callable[[], object], what: str, seconds: float = 120, why: Callable[[], str] = lambda: "") -> None:
     """Until `ask` says so. `why` tells, for the failure, what there is instead."""
     deadline = time.monotonic() + seconds
     while not ask():

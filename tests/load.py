@@ -55,7 +55,7 @@ class Load:
     def more(self, requests: int = 40) -> None:
         """Wait for so many further requests: the forum as it is has been tried."""
         wanted = self.live()["requests"] + requests
-        wait_for(f"{requests} requests", lambda: self.ended or self.live()["requests"] >= wanted, 180, self.said)
+        wait_for(lambda: self.ended or self.live()["requests"] >= wanted, f"{requests} requests", 180, self.said)
         assert not self.ended, f"the load has ended: {self.said()}"
 
     def finish(self) -> dict[str, Any]:

@@ -32,12 +32,12 @@ def test_seed_load_and_observe_are_as_the_readme_has_them(bruised: Forum) -> Non
     seed, load_up, load_stop, load_logs, observe = commands("Profiles")
     bruised.type(seed, load_up)
     page = f"http://127.0.0.1:{bruised.environment['LOAD_PORT']}"
-    wait_for("some load", lambda: any(row["num_requests"] > 50 for row in told(f"{page}/stats/requests", "stats")))
+    wait_for(lambda: any(row["num_requests"] > 50 for row in told(f"{page}/stats/requests", "stats")), "some load")
     said = bruised.type(load_stop, load_logs)
     assert re.search(r"promises: requests \d+, failed 0, lost 0, doubled 0, stale 0", said), said[-2000:]
     bruised.type(observe)
     up = f"http://127.0.0.1:{bruised.environment['PROMETHEUS_PORT']}/api/v1/query?query=count by (job) (up == 1)"
-    wait_for("figures of gateway and forum", lambda: len(told(up, "data").get("result", [])) == 2)
+    wait_for(lambda: len(told(up, "data").get("result", [])) == 2, "figures of gateway and forum")
     bruised.type("docker compose -f compose/1-gateway.yaml --profile observe stop prometheus")
 
 
@@ -68,7 +68,7 @@ def test_a_kit_killed_in_its_step_is_taken_up_where_it_stood(bruised: Forum, tmp
     with load(tmp_path, bruised.gateway) as clients:
         first = bruised.start("4-messages", "up", "-d", "--wait")
         kit = bruised.container("kit")
-        wait_for("the kit to begin", lambda: "4-messages: " in docker("logs", kit, check=False), 300)
+        wait_for(lambda: "4-messages: " in docker("logs", kit, check=False), "the kit to begin", 300)
         docker("kill", kit)
         said = first.communicate(timeout=600)[0]
         assert first.returncode != 0, said
@@ -100,7 +100,7 @@ def test_a_database_that_is_away_is_a_503_with_a_time_to_come_back(bruised: Foru
         assert answer.status_code == 503
         assert int(answer.headers["Retry-After"]) >= 1
         docker("start", bruised.container("users-db"))
-        wait_for("users to come back", lambda: requests.get(f"{bruised.gateway}/api/users?ids=1", timeout=30).ok)
+        wait_for(lambda: requests.get(f"{bruised.gateway}/api/users?ids=1", timeout=30).ok, "users to come back")
         clients.more()
         clients.require_kept(but=("failed",))
     assert {line["status"] for line in clients.failures()} <= {503}, clients.failures()[:5]

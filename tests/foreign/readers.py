@@ -3,36 +3,24 @@
 from __future__ import annotations
 
 import random
-import threading
 from typing import Any
 
 import requests
 
+from tests.crowd import Crowd
 from tests.foreign.conftest import Town
 from tests.servers import wait_for
 
 
-class Readers:
+class Readers(Crowd):
     """Each has a work of its own, so it knows exactly what the library must show of it. They never ask twice."""
 
     def __init__(self, town: Town, number: int = 6) -> None:
+        super().__init__(number)
         self._town = town
         self.complaints: list[str] = []
         self.works: dict[str, tuple[list[str], int]] = {}
         """Of each work the titles that it had, in order, and the number of its copies."""
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._read, args=(n,), daemon=True) for n in range(number)]
-
-    def __enter__(self) -> Readers:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(60)
-        assert not any(thread.is_alive() for thread in self._threads), "a reader hangs"
 
     def wait_for(self, number: int) -> None:
         """Until so many more changes have been acknowledged, or somebody complains."""
@@ -42,7 +30,7 @@ class Readers:
     def _changes(self) -> int:
         return sum(len(titles) + copies for titles, copies in list(self.works.values()))
 
-    def _read(self, number: int) -> None:
+    def _work(self, number: int) -> None:
         try:
             title = f"reader {number}, 0"
             work = self._ask("POST", "/api/works", json={"title": title})["id"]

@@ -18,6 +18,7 @@ from strangler.config import Config
 from strangler.fence import is_fenced
 from strangler.handover import Handover, Limits
 from strangler.move import Move
+from tests.crowd import Crowd
 from tests.servers import running_cluster
 
 _numbers = count()
@@ -189,13 +190,14 @@ def shop(clusters: tuple[Cluster, Cluster], ready: str) -> Iterator[Shop]:
             stream.drop()
 
 
-class Writers:
+class Writers(Crowd):
     """Writers that knock at any site and go on to the other when the fence says so, and remember every answer.
 
     Half of them are REPEATABLE READ.
     """
 
     def __init__(self, shop: Shop, number: int = 6, pause: float = 0.002) -> None:
+        super().__init__(number)
         self.shop = shop
         self.pause = pause
         """Between two writes of one writer, in s."""
@@ -205,20 +207,7 @@ class Writers:
         self.hops = 0
         self.sites = ["monolith"]
         """Where they knock; both, once the target has its fence."""
-        self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._work, args=(n,), daemon=True) for n in range(number)]
-
-    def __enter__(self) -> Writers:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(60)
-        assert not any(thread.is_alive() for thread in self._threads), "a writer hangs"
 
     def wait_for(self, number: int) -> None:
         """Until so many more writes have been acknowledged."""

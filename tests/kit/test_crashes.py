@@ -51,6 +51,17 @@ def patiently(shop: Shop, verb: str) -> QuickMove:
     return wait_for(attempt, f"{verb} to work again", 120)  # type: ignore[return-value]
 
 
+def both_kept_equal(shop: Shop, writers: Writers, owner: str = "monolith") -> QuickMove:
+    """A move that has been created, and switched when the target is to be `owner`, with writes at either site."""
+    move = shop.move()
+    move.create()
+    writers.sites = list(shop.dsn)
+    if owner == "stock":
+        move.switch()
+    writers.wait_for(20)
+    return move
+
+
 @pytest.fixture
 def writers(shop: Shop) -> Writers:
     return Writers(shop, 4, pause=0.01)
@@ -91,12 +102,7 @@ def test_postgresql_dies_while_rows_are_copied(
 @pytest.mark.parametrize("owner", ["monolith", "stock"])
 def test_postgresql_dies_while_both_are_kept_equal(shop: Shop, writers: Writers, victim: str, owner: str) -> None:
     with writers:
-        move = shop.move()
-        move.create()
-        writers.sites = list(shop.dsn)
-        if owner == "stock":
-            move.switch()
-        writers.wait_for(20)
+        both_kept_equal(shop, writers, owner)
         crash(shop.clusters[victim])
         if victim == owner:
             writers.wait_for(20)
@@ -109,10 +115,7 @@ def test_postgresql_dies_while_both_are_kept_equal(shop: Shop, writers: Writers,
 def test_postgresql_dies_while_ownership_is_on_its_way(shop: Shop, writers: Writers, victim: str) -> None:
     """Committed at the source, not yet applied at the target: nobody accepts writes, until the row arrives."""
     with writers, ThreadPoolExecutor(1) as pool:
-        move = shop.move()
-        move.create()
-        writers.sites = list(shop.dsn)
-        writers.wait_for(20)
+        move = both_kept_equal(shop, writers)
         blocker = shop.connect("stock")
         blocker.execute("BEGIN")
         blocker.execute("LOCK TABLE strangler.ownership IN SHARE ROW EXCLUSIVE MODE")
@@ -135,12 +138,7 @@ def test_postgresql_dies_while_ownership_is_on_its_way(shop: Shop, writers: Writ
 def test_an_apply_worker_is_killed(shop: Shop, writers: Writers, site: str, stream: str) -> None:
     """To PostgreSQL that is a crash: it ends every session and recovers by itself."""
     with writers:
-        move = shop.move()
-        move.create()
-        writers.sites = list(shop.dsn)
-        if stream == "back":
-            move.switch()
-        writers.wait_for(20)
+        both_kept_equal(shop, writers, owner="monolith" if stream == "forward" else "stock")
         os.kill(worker(shop, site, stream), signal.SIGKILL)
         patiently(shop, "switch" if stream == "forward" else "reverse")
         writers.wait_for(20)

@@ -13,10 +13,18 @@ from strangler.diff import Diff
 from strangler.errors import StranglerError
 from strangler.move import Move
 from strangler.repair import Repair, drop_origin
-from tests.kit.conftest import Shop
+from tests.kit.conftest import QuickMove, Shop
 from tests.kit.test_cli import strangler
 from tests.kit.test_diff import ZOO_DAMAGES, differences
 from tests.kit.zoo import NAME, make_zoo
+
+
+@pytest.fixture
+def move(shop: Shop) -> QuickMove:
+    """A move that has been created."""
+    one = shop.move()
+    one.create()
+    return one
 
 
 def repair(move: Move) -> tuple[list[tuple[str, str]], list[str]]:
@@ -37,9 +45,7 @@ def versions(shop: Shop, site: str) -> list[object]:
     return shop.run(site, "SELECT id, xmin::text, ctid::text FROM items ORDER BY id")
 
 
-def test_missing_different_extra_and_swapped_unique_rows_are_repaired(shop: Shop) -> None:
-    move = shop.move()
-    move.create()
+def test_missing_different_extra_and_swapped_unique_rows_are_repaired(shop: Shop, move: QuickMove) -> None:
     before = versions(shop, "monolith")
     shop.damage("stock", "DELETE FROM items WHERE id = 1")
     shop.damage("stock", "UPDATE items SET note = NULL WHERE id = 2")
@@ -63,11 +69,9 @@ def test_missing_different_extra_and_swapped_unique_rows_are_repaired(shop: Shop
 
 
 def test_unique_values_that_went_round_from_batch_to_batch_are_repaired(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, move: QuickMove, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("strangler.repair.BATCH_ROWS", 3)
-    move = shop.move()
-    move.create()
     shop.damage("stock", "UPDATE items SET name = name || '?' WHERE id <= 8")
     shop.damage("stock", "UPDATE items SET name = 'item ' || 1 + id % 8 WHERE id <= 8")
     repaired, left = repair(move)
@@ -90,9 +94,7 @@ def test_rows_of_every_type_are_repaired_to_the_last_bit(shop: Shop) -> None:
     assert differences(move) == []
 
 
-def test_after_a_switch_it_is_the_source_that_is_repaired(shop: Shop) -> None:
-    move = shop.move()
-    move.create()
+def test_after_a_switch_it_is_the_source_that_is_repaired(shop: Shop, move: QuickMove) -> None:
     move.switch()
     before = versions(shop, "stock")
     shop.damage("monolith", "DELETE FROM items WHERE id = 5")
@@ -103,11 +105,9 @@ def test_after_a_switch_it_is_the_source_that_is_repaired(shop: Shop) -> None:
 
 
 def test_a_row_that_somebody_has_locked_is_left_and_nothing_is_lost(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, move: QuickMove, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("strangler.repair.ROUNDS", 1)
-    move = shop.move()
-    move.create()
     shop.damage("stock", "DELETE FROM items WHERE id IN (5, 6)")
     writer = shop.connect("monolith")
     with writer.transaction():
@@ -117,9 +117,7 @@ def test_a_row_that_somebody_has_locked_is_left_and_nothing_is_lost(
     assert shop.run("stock", "SELECT note FROM items WHERE id = 5") == [("written meanwhile",)]
 
 
-def test_repair_under_writers_of_the_very_same_rows_loses_no_write(shop: Shop) -> None:
-    move = shop.move()
-    move.create()
+def test_repair_under_writers_of_the_very_same_rows_loses_no_write(shop: Shop, move: QuickMove) -> None:
     failures: list[BaseException] = []
     stop = threading.Event()
     written: dict[int, str] = {}
@@ -162,9 +160,7 @@ def test_repair_under_writers_of_the_very_same_rows_loses_no_write(shop: Shop) -
         assert found["apply_errors"] == 0
 
 
-def test_a_killed_repair_leaves_nothing_once_the_next_or_cancel_has_been(shop: Shop) -> None:
-    move = shop.move()
-    move.create()
+def test_a_killed_repair_leaves_nothing_once_the_next_or_cancel_has_been(shop: Shop, move: QuickMove) -> None:
     shop.damage("stock", "DELETE FROM items WHERE id <= 500")
     repairing = Repair(move)
     with repairing._sessions() as (here, there):
@@ -184,9 +180,7 @@ def test_a_killed_repair_leaves_nothing_once_the_next_or_cancel_has_been(shop: S
     assert origins(shop) == []
 
 
-def test_a_role_that_may_not_repair_is_told_what_it_lacks(shop: Shop) -> None:
-    move = shop.move()
-    move.create()
+def test_a_role_that_may_not_repair_is_told_what_it_lacks(shop: Shop, move: QuickMove) -> None:
     shop.damage("stock", "DELETE FROM items WHERE id = 1")
     shop.run("stock", "DO $$ BEGIN CREATE ROLE modest LOGIN PASSWORD 'secret'; EXCEPTION WHEN OTHERS THEN END $$")
     repairing = Repair(move)
@@ -196,8 +190,7 @@ def test_a_role_that_may_not_repair_is_told_what_it_lacks(shop: Shop) -> None:
 
 
 def test_the_command_tells_what_it_repaired_and_prints_no_more_than_the_limit(shop: Shop, tmp_path: Path) -> None:
-    move = shop.move()
-    move.create()
+    shop.move().create()
     shop.damage("stock", "DELETE FROM items WHERE id <= 5")
     shop.close()
     dsn = {"SHOP_SOURCE": shop.dsn["monolith"], "SHOP_TARGET": shop.dsn["stock"]}

@@ -25,7 +25,7 @@ def reach(node: Node, stage: str) -> None:
 
 def test_there_and_back_again_under_load(node: Node, gateway: Gateway, tmp_path: Path) -> None:
     reach(node, STAGES[0])
-    wait_for("an answer", lambda: requests.get(gateway.url, timeout=15).ok)
+    wait_for(lambda: requests.get(gateway.url, timeout=15).ok, "an answer")
     with load(tmp_path, gateway.url, users=4, rate=15) as clients:
         for stage in (*STAGES[1:], *reversed(STAGES[:-1])):
             reach(node, stage)
@@ -38,13 +38,13 @@ def test_a_late_stage_on_an_empty_node_whose_kit_is_killed_and_whose_database_is
     node: Node, gateway: Gateway, tmp_path: Path
 ) -> None:
     node.apply(manifests.stage(STAGES[3]))
-    wait_for("the kit to copy", lambda: "copying" in node.tail("kit"), 300, lambda: node.tail("kit"))
+    wait_for(lambda: "copying" in node.tail("kit"), "the kit to copy", 300, lambda: node.tail("kit"))
     docker("kill", node.of("kit")[0].container)
     node.settle()
     check_owners(gateway.url, STAGES[3])
     with load(tmp_path, gateway.url, users=4, rate=15) as clients:
         node.apply(manifests.stage(STAGES[4]))
-        wait_for("the kit to copy", lambda: "messages: copying" in node.tail("kit"), 300, lambda: node.tail("kit"))
+        wait_for(lambda: "messages: copying" in node.tail("kit"), "the kit to copy", 300, lambda: node.tail("kit"))
         node.delete("postgres-messages")
         node.settle()
         clients.more(30)

@@ -48,8 +48,8 @@ class Probe:
         """Until it is told so from now on."""
         seen = len(self.answers)
         wait_for(
-            f"an answer {status}",
             lambda: any(one[0] == status for one in self.answers[seen:]),
+            f"an answer {status}",
             120,
             lambda: str(self.answers[-5:]),
         )

@@ -71,10 +71,10 @@ class Stack:
 
     def seed(self, messages: int) -> None:
         wait_for(
-            "the tables", lambda: run(
+            lambda: run(
                 "docker", "exec", "--env", f"SEED_PASSWORD={SEED_PASSWORD}", self.containers("monolith-worker")[0],
                 "python", "-m", "monolith.cli", "seed", "--users=50", "--topics=100", f"--messages={messages}",
-            ).returncode == 0, 60, self.describe,
+            ).returncode == 0, "the tables", 60, self.describe,
         )  # fmt: skip
 
     # --- looking and waiting ----------------------------------------------------------------------------------------
@@ -99,7 +99,7 @@ class Stack:
         )
 
     def wait_until_reached(self, stage: str) -> None:
-        wait_for(f"stage {stage}", lambda: self.reached(stage), STAGE_SECONDS, self.describe)
+        wait_for(lambda: self.reached(stage), f"stage {stage}", STAGE_SECONDS, self.describe)
 
     def settled(self, service: str) -> bool:
         """Whether all replicas are there and no update is under way."""
@@ -116,7 +116,7 @@ class Stack:
 
     def wait_until_settled(self, *services: str) -> None:
         for service in services:
-            wait_for(f"{service} to settle", lambda one=service: self.settled(one), SETTLE_SECONDS, self.describe)  # type: ignore[misc]
+            wait_for(lambda one=service: self.settled(one), f"{service} to settle", SETTLE_SECONDS, self.describe)  # type: ignore[misc]
 
     def update_state(self, service: str) -> str:
         """Of its last update: `completed`, `rollback_completed`, ..."""
@@ -158,12 +158,12 @@ class Stack:
         """Everything of this stack: services, networks, configs, volumes, secrets."""
         mine = f"label=com.docker.stack.namespace={self.name}"
         run("docker", "stack", "rm", self.name)
-        wait_for("its containers to end", lambda: not lines("ps", "--quiet", f"--filter={mine}"), 120)
+        wait_for(lambda: not lines("ps", "--quiet", f"--filter={mine}"), "its containers to end", 120)
         if ended := lines("ps", "--all", "--quiet", f"--filter={mine}"):  # Swarm leaves those of jobs behind
             run("docker", "rm", "--force", *ended)
-        wait_for("its networks to go", lambda: not lines("network", "ls", "--quiet", f"--filter={mine}"), 60)
-        wait_for("its volumes to go", lambda: self._removed("volume", mine), 60)
-        wait_for("its secrets to go", lambda: self._removed("secret", f"label=forum.stack={self.name}"), 60)
+        wait_for(lambda: not lines("network", "ls", "--quiet", f"--filter={mine}"), "its networks to go", 60)
+        wait_for(lambda: self._removed("volume", mine), "its volumes to go", 60)
+        wait_for(lambda: self._removed("secret", f"label=forum.stack={self.name}"), "its secrets to go", 60)
 
     @staticmethod
     def _removed(kind: str, which: str) -> bool:

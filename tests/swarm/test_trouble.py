@@ -29,8 +29,8 @@ def test_a_late_stage_comes_up_on_an_empty_swarm_though_deployed_twice_and_kille
     for one in both:
         one.wait(120)
     # One of the two may have lost against the other; the repeat finishes the job.
-    wait_for("a deploy to go through", lambda: stack.deploy("3-topics").returncode == 0, 60, stack.describe)
-    wait_for("the kit to copy", lambda: "copying" in stack.log("kit"), 180, stack.describe)
+    wait_for(lambda: stack.deploy("3-topics").returncode == 0, "a deploy to go through", 60, stack.describe)
+    wait_for(lambda: "copying" in stack.log("kit"), "the kit to copy", 180, stack.describe)
     docker("kill", *stack.containers("kit"))
     assert stack.deploy("3-topics").returncode == 0
     stack.wait_until_reached("3-topics")

@@ -55,7 +55,7 @@ def test_from_one_application_to_services_no_request_fails(forum: Stack, tmp_pat
             check_owners(forum.url("gateway"), stage)
         forum.wait_until_settled(*SERVICES)
         forum.prune("5-microservices")
-        wait_for("the monolith to end", lambda: not forum.containers("monolith"), 60, forum.describe)
+        wait_for(lambda: not forum.containers("monolith"), "the monolith to end", 60, forum.describe)
         clients.more(30)
         clients.require_kept()
     assert not forum.services() & {"monolith", "entrance"}
@@ -90,7 +90,7 @@ def test_a_version_that_does_not_start_is_rolled_back_and_fails_no_request(forum
     with visitors(forum, tmp_path) as clients:
         forum.update("topics", "--env-add", "DATABASE_URL_FILE=/nowhere")
         wait_for(
-            "the way back", lambda: forum.update_state("topics") == "rollback_completed", 120, forum.describe
+            lambda: forum.update_state("topics") == "rollback_completed", "the way back", 120, forum.describe
         )  # fmt: skip
         clients.more(20)
         clients.require_kept()
@@ -100,7 +100,7 @@ def test_without_redis_the_forum_serves_and_writes(forum: Stack, tmp_path: Path)
     at_the_end(forum)
     with visitors(forum, tmp_path) as clients:
         forum.scale("redis", 0)
-        wait_for("Redis to end", lambda: not forum.containers("redis"), 60)
+        wait_for(lambda: not forum.containers("redis"), "Redis to end", 60)
         clients.more(40)
         forum.scale("redis", 1)
         forum.wait_until_settled("redis")
@@ -114,7 +114,7 @@ def test_without_a_database_its_service_says_so_and_nothing_is_lost(forum: Stack
         with Probe(f"{forum.url('gateway')}/api/topics/1") as probe:
             probe.wait_for(200)
             forum.scale("topics-db", 0)
-            wait_for("the database to end", lambda: not forum.containers("topics-db"), 60)
+            wait_for(lambda: not forum.containers("topics-db"), "the database to end", 60)
             probe.wait_for(503)
             forum.scale("topics-db", 1)
             forum.wait_until_settled("topics-db")
@@ -143,7 +143,7 @@ def test_control_one_replica_replaced_stop_first_is_seen(forum: Stack, tmp_path:
     with visitors(forum, tmp_path) as clients:
         before = forum.containers("users")
         forum.update("users", "--force")
-        wait_for("another one", lambda: not set(before) & set(forum.containers("users", "health=healthy")), 120)
+        wait_for(lambda: not set(before) & set(forum.containers("users", "health=healthy")), "another one", 120)
         forum.wait_until_settled("users")
         clients.more(20)
         figures = clients.require_kept(but=("failed",))
@@ -164,7 +164,7 @@ def test_back_to_one_application_no_request_fails(forum: Stack, tmp_path: Path) 
         clients.more(30)
         forum.go("0-monolith")
         forum.prune("0-monolith")
-        wait_for("all else to end", lambda: not forum.containers("gateway"), 60, forum.describe)
+        wait_for(lambda: not forum.containers("gateway"), "all else to end", 60, forum.describe)
         clients.more(30)
         clients.require_kept()
     assert forum.services() == {
