@@ -27,6 +27,7 @@ class Database:
             pool_size=connections,
             max_overflow=2,
             pool_timeout=10,
+            hide_parameters=True,  # an error's message is logged, and parameters are people's names and addresses
             pool_pre_ping=True,  # a connection that died with its server is replaced before it can fail a request
             connect_args={
                 "connect_timeout": 3,

@@ -18,12 +18,12 @@ import functools
 import hashlib
 import hmac
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import ParamSpec
 
 from flask import Response, g, make_response, request
 from flask.typing import ResponseReturnValue
-from sqlalchemy import Column, DateTime, Integer, MetaData, Table, Text, func, select, update
+from sqlalchemy import Column, ColumnElement, DateTime, Integer, MetaData, Table, Text, func, or_, select, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from forum.application import db, resources
@@ -31,6 +31,8 @@ from forum.problems import Problem, unavailable
 
 HEADER = "Idempotency-Key"
 KEPT_HEADERS = ("Content-Type", "Location")
+ANONYMOUS = "anonymous"
+"""The scope of requests without a user; else it is the user's id."""
 
 P = ParamSpec("P")
 
@@ -48,6 +50,12 @@ def idempotency_table(metadata: MetaData, module: str) -> Table:
         Column("body", JSONB(none_as_null=True)),
         Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now(), index=True),
     )
+
+
+def name_authors(table: Table, user_ids: Collection[int]) -> ColumnElement[bool]:
+    """The rows whose answers name one of these users: what they did, and what others (moderators) did to theirs."""
+    ids = [str(user_id) for user_id in user_ids]
+    return or_(table.c.scope.in_(ids), table.c.body["author"]["id"].astext.in_(ids))
 
 
 def idempotent(
@@ -97,7 +105,7 @@ def idempotent(
 
 
 def _scope() -> str:
-    return str(g.identity.id) if "identity" in g else "anonymous"
+    return str(g.identity.id) if "identity" in g else ANONYMOUS
 
 
 def _checked(key: str) -> str:

@@ -79,6 +79,13 @@ class ProfileChange(Input):
     display_name: DisplayName = ""
     bio: Bio = ""
     email: Email = ""
+    password: Password = ""
+    current_password: Annotated[Text, Field(max_length=200)] = ""
+    """Needed to change the e-mail address or the password."""
+
+    @property
+    def needs_password(self) -> bool:
+        return not self.model_fields_set.isdisjoint({"email", "password"})
 
 
 class Credentials(Input):

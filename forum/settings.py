@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import os
 import sys
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, TypeVar, cast
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 BOOT_FAILED = 4
 """Exit status of an application with bad settings: gunicorn gives up on it instead of starting the worker again."""
@@ -56,6 +57,14 @@ HttpUrl = Annotated[str, _url("http", "https"), AfterValidator(lambda value: val
 RedisUrl = Annotated[str, _url("redis", "rediss", "unix")]
 
 
+def _listed(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_listed)]
+"""10.0.0.0/8,fd00::/8"""
+
+
 class Environment(BaseSettings):
     """Settings that come from variables and files."""
 
@@ -83,6 +92,8 @@ class Settings(Environment):
     redis_url: RedisUrl
     strangler_secret: SecretStr = Field(min_length=16)
     """Shared by all sites; keys the fingerprints of idempotent requests."""
+    trusted_proxies: Networks = ()
+    """From where X-Forwarded-For is believed: the gateway's addresses, and those of the sites."""
 
 
 class DatabaseSettings(Environment):
@@ -121,6 +132,11 @@ class IssuerSettings(Settings):
     argon2_memory_kib: int = Field(19456, ge=8)
     argon2_time: int = Field(2, ge=1)
     argon2_parallelism: int = Field(1, ge=1)
+    login_failures_per_account: int = Field(10, ge=1)
+    """Wrong passwords in a window, after which none is tried (OWASP ASVS 5: well under 100 an hour)."""
+    login_failures_per_address: int = Field(300, ge=1)
+    """Many people may share an address."""
+    login_window_seconds: int = Field(900, ge=1)
 
 
 class PagesSettings(Settings):

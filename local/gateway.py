@@ -64,7 +64,11 @@ def _settings(redis_url: str, admin: str, public: str, sites: Mapping[str, str],
                 "transport": transport,
                 "http": {"middlewares": ["strip@file"]},
             },
-            **{name: {"address": _address(url), "transport": transport} for name, url in sites.items()},
+            # What another site hands on keeps its X-Forwarded headers: they say whose request it is.
+            **{
+                name: {"address": _address(url), "transport": transport, "forwardedHeaders": {"insecure": True}}
+                for name, url in sites.items()
+            },
         },
         # Shorter than gunicorn's keep-alive of 75 s: a connection is never closed by the server just as it is used.
         "serversTransport": {"forwardingTimeouts": {"idleConnTimeout": "30s"}, "maxIdleConnsPerHost": 64},

@@ -111,6 +111,7 @@ class Layout:
             "DATABASE_URL": self.database_url("monolith"),
             "REDIS_URL": self.redis_url,
             "FORUM_API_URL": self.url("gateway"),
+            "TRUSTED_PROXIES": "127.0.0.1",
         }
         for site in SITES:
             env[f"{site.upper()}_DSN"] = self.cluster(site).dsn(site)

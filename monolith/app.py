@@ -13,6 +13,7 @@ from forum.database import Database
 from forum.passwords import Passwords
 from forum.remote import Remote
 from forum.settings import IssuerSettings, PagesSettings, StoreSettings, load
+from forum.throttle import Throttle
 from forum.tokens import Issuer
 from monolith import messages, sessions, topics, users
 from monolith.port import in_process
@@ -27,7 +28,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or load(Settings)
     issuer = Issuer(settings.token_private_key.get_secret_value(), settings.access_seconds)
     app = base_app("monolith", settings, keys=issuer, database=Database.of(settings, "monolith"))
-    provide(app, issuer, Passwords.of(settings), Remote(settings.forum_api_url, redis_of(app)))
+    redis = redis_of(app)
+    provide(app, issuer, Passwords.of(settings), Throttle(redis, settings), Remote(settings.forum_api_url, redis))
     for module in (users, sessions, topics, messages):
         app.register_blueprint(module.blueprint)
     pages.init_app(app, in_process(app), settings.secret_key.get_secret_value())

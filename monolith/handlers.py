@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, update
+from sqlalchemy import ColumnElement, Table, delete, func, update
 from sqlalchemy.orm import Session
 
 from forum.events import Event, Handler
-from monolith.models import Message, Topic
+from forum.idempotency import name_authors
+from monolith.models import Message, Topic, messages_idempotency, topics_idempotency
 
 
 def count_posted(session: Session, events: Sequence[Event]) -> None:
@@ -37,10 +38,13 @@ def _change(session: Session, topic_id: int, **values: ColumnElement[Any]) -> No
     session.execute(update(Topic).where(Topic.id == topic_id).values(values))
 
 
-def forget_author(model: type[Topic] | type[Message]) -> Handler:
+def forget_author(model: type[Topic] | type[Message], answers: Table) -> Handler:
+    """Posts lose their author; answers kept for a repeat, which name them, go."""
+
     def handle(session: Session, events: Sequence[Event]) -> None:
-        theirs = model.author_id.in_(_values(events, "user_id"))
-        session.execute(update(model).where(theirs).values(author_id=None))
+        ids = _values(events, "user_id")
+        session.execute(update(model).where(model.author_id.in_(ids)).values(author_id=None))
+        session.execute(delete(answers).where(name_authors(answers, ids)))
 
     return handle
 
@@ -57,10 +61,10 @@ HANDLERS: Mapping[str, Mapping[str, Handler]] = {
     "topics": {
         "message.posted": count_posted,
         "message.deleted": count_deleted,
-        "user.deleted": forget_author(Topic),
+        "user.deleted": forget_author(Topic, topics_idempotency),
     },
     "messages": {
         "topic.deleted": delete_messages,
-        "user.deleted": forget_author(Message),
+        "user.deleted": forget_author(Message, messages_idempotency),
     },
 }

@@ -13,14 +13,16 @@ from typing import cast
 from uuid import UUID, uuid4
 
 from flask import Blueprint, Response, jsonify
-from sqlalchemy import func, select, update
+from sqlalchemy import Text, func, select, update
 
 from forum import schemas
 from forum.application import db, part, resources
+from forum.client_address import client_address
 from forum.passwords import Passwords
 from forum.payload import answer, body, no_content
 from forum.problems import unauthorized
 from forum.settings import IssuerSettings
+from forum.throttle import Throttle
 from forum.tokens import Identity, Issuer, authenticated, identity
 from monolith.models import Session, User
 
@@ -30,21 +32,32 @@ blueprint = Blueprint("sessions", __name__)
 @blueprint.post("/api/sessions")
 def log_in() -> Response:
     given = body(schemas.Credentials)
-    passwords = part(Passwords)
+    passwords, throttle, address = part(Passwords), part(Throttle), client_address()
+    throttle.check(given.username, address)
     user = db().scalar(select(User).where(func.lower(User.username) == given.username.lower()))
-    if not passwords.verify(user.password_hash if user else None, given.password) or user is None:
+    proven = user.password_hash if user else None
+    if not passwords.verify(proven, given.password) or user is None:
+        throttle.failed(given.username, address)
         raise unauthorized("Wrong username or password.")
-    if passwords.outdated(user.password_hash):
-        user.password_hash = passwords.hash(given.password)
+    outdated = passwords.hash(given.password) if passwords.outdated(user.password_hash) else None
+    # Verifying takes long: the password may have been changed meanwhile, which ends all sessions but one.
+    now = select(User.password_hash).where(User.id == user.id).with_for_update(read=True, key_share=True)
+    if db().scalar(now) != proven:
+        raise unauthorized("Wrong username or password.")
+    if outdated:
+        user.password_hash = outdated
     return _issue(user, uuid4(), 201)
 
 
 @blueprint.post("/api/sessions/refresh")
 def refresh() -> Response:
-    token = body(schemas.Refresh).refresh_token
-    session = db().scalar(select(Session).where(Session.token_hash == _hash(token)).with_for_update())
+    token = Session.token_hash == _hash(body(schemas.Refresh).refresh_token)
+    # The user first, then the session, as whoever ends a user's sessions does: then nobody adds one meanwhile.
+    theirs = select(User).join(Session, Session.user_id == User.id).where(token)
+    user = db().scalar(theirs.with_for_update(read=True, key_share=True, of=User))
+    session = db().scalar(select(Session).where(token).with_for_update())
     now = datetime.now(UTC)
-    if session is None or session.revoked_at is not None or session.expires_at <= now:
+    if user is None or session is None or session.revoked_at is not None or session.expires_at <= now:
         raise unauthorized("The refresh token is not valid. Log in again.")
     if session.rotated_at is None:
         session.rotated_at = now
@@ -52,9 +65,6 @@ def refresh() -> Response:
         _revoke(session.family)
         db().commit()
         raise unauthorized("The refresh token was used before. Log in again.")
-    user = db().get(User, session.user_id)
-    if user is None:
-        raise unauthorized("This account is gone.")
     return _issue(user, session.family, 200)
 
 
@@ -89,6 +99,15 @@ def _issue(user: User, family: UUID, status: int) -> Response:
     response = answer(tokens, status)
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def end_others() -> None:
+    """End every session of this request's user but the one it belongs to. The user's row must be locked.
+
+    Access tokens that are out already stay good for the rest of their short life.
+    """
+    others = (Session.user_id == identity().id) & (Session.family.cast(Text) != identity().session)
+    db().execute(update(Session).where(others & Session.revoked_at.is_(None)).values(revoked_at=func.now()))
 
 
 def _revoke(family: UUID) -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, g
+from flask import Blueprint, Response, g, request
 from psycopg.errors import UniqueViolation
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, delete, func, select
 from sqlalchemy.exc import IntegrityError
 
 from forum import schemas
 from forum.application import db, part
 from forum.events import emit
-from forum.idempotency import idempotent
+from forum.idempotency import ANONYMOUS, idempotent
 from forum.passwords import Passwords
 from forum.payload import answer, body, no_content, query
 from forum.problems import Problem, forbidden, invalid, not_found, unauthorized
+from forum.throttle import Throttle
 from forum.tokens import authenticated, identity
 from monolith.models import User, users_idempotency
+from monolith.sessions import end_others
 
 blueprint = Blueprint("users", __name__, url_prefix="/api/users")
 
@@ -75,16 +77,46 @@ def me() -> Response:
     return answer(schemas.Me.model_validate(user))
 
 
+def _check_password() -> None:
+    """Before the transaction writes, as above. Whoever changes e-mail or password knows the current password."""
+    g.proven = g.password_hash = None
+    change = body(schemas.ProfileChange)
+    user = db().get(User, identity().id)
+    if not change.needs_password or user is None or user.id != (request.view_args or {})["user_id"]:
+        return
+    if "current_password" not in change.model_fields_set:
+        raise invalid("current_password", "is needed to change the e-mail address or the password")
+    throttle, passwords = part(Throttle), part(Passwords)
+    throttle.check(user.username)
+    if not passwords.verify(user.password_hash, change.current_password):
+        throttle.failed(user.username)
+        raise _wrong_password()
+    g.proven = user.password_hash
+    g.password_hash = passwords.hash(change.password) if change.password else None
+
+
+def _wrong_password() -> Problem:
+    detail = "This is not the current password."
+    return Problem(403, detail, errors=[{"field": "current_password", "message": detail}])
+
+
 @blueprint.patch("/<id:user_id>")
 @authenticated
-@idempotent(users_idempotency)
+@idempotent(users_idempotency, prepare=_check_password)
 def edit(user_id: int) -> Response:
-    changes = body(schemas.ProfileChange).changes()
+    """A new password ends the user's other sessions."""
+    change = body(schemas.ProfileChange)
     user = db().get(User, user_id, with_for_update=True)
     if user is None:
         raise not_found("user")
     if user.id != identity().id:
         raise forbidden("Only its owner may edit a profile.")
+    if change.needs_password and user.password_hash != g.proven:
+        raise _wrong_password()  # changed since it was verified
+    changes = {name: value for name, value in change.changes().items() if name in ("display_name", "bio", "email")}
+    if g.password_hash:
+        changes["password_hash"] = g.password_hash
+        end_others()
     if changes:
         for field, value in {**changes, "updated_at": func.now()}.items():
             setattr(user, field, value)
@@ -98,7 +130,10 @@ def edit(user_id: int) -> Response:
 @authenticated
 @idempotent(users_idempotency)
 def remove(user_id: int) -> Response:
-    """The user's topics and messages stay and lose their author: by the event, wherever they are."""
+    """The user's topics and messages stay and lose their author, by the event, wherever they are.
+
+    What was answered to the user goes too, for it holds their name and address; not yet what this request will be.
+    """
     user = db().get(User, user_id, with_for_update=True)
     if user is None:
         raise not_found("user")
@@ -106,6 +141,10 @@ def remove(user_id: int) -> Response:
         raise forbidden("Only its owner or a moderator may delete an account.")
     db().delete(user)
     db().flush()
+    kept = users_idempotency.c
+    registered = (kept.scope == ANONYMOUS) & (kept.body["id"].astext == str(user_id))
+    theirs = kept.status.is_not(None) & ((kept.scope == str(user_id)) | registered)
+    db().execute(delete(users_idempotency).where(theirs))
     emit(db(), "user.deleted", {"user_id": user_id})
     return no_content()
 

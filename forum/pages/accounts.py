@@ -78,13 +78,12 @@ def settings() -> Response:
     if not visitor():
         return to_login()
     me = own_profile()
-    form = Form(display_name=me.display_name, email=me.email, bio=me.bio)
-    return page("settings.html", form=form, user=me)
+    return page("settings.html", form=Form(display_name=me.display_name, bio=me.bio))
 
 
 @pages.post("/settings")
 def change_settings() -> Response:
-    form = Form.sent("display_name", "email", "bio")
+    form = Form.sent("display_name", "bio")
     me = visitor()
     if me is None:
         return to_login()
@@ -95,6 +94,42 @@ def change_settings() -> Response:
         return again("settings.html", form, error)
     flash("Your profile is saved.")
     return go(url_for("pages.profile", user_id=me.id))
+
+
+@pages.get("/settings/email")
+def email() -> Response:
+    if not visitor():
+        return to_login()
+    return page("email.html", form=Form(email=own_profile().email))
+
+
+@pages.post("/settings/email")
+def change_email() -> Response:
+    return _change_secret("email", "Your e-mail address is changed.")
+
+
+@pages.get("/settings/password")
+def password() -> Response:
+    return page("password.html", form=Form()) if visitor() else to_login()
+
+
+@pages.post("/settings/password")
+def change_password() -> Response:
+    return _change_secret("password", "Your password is changed. Wherever else you were logged in, you no longer are.")
+
+
+def _change_secret(field: str, done: str) -> Response:
+    """What only the current password changes."""
+    form = Form.sent(field, "current_password")
+    me = visitor()
+    if me is None:
+        return to_login()
+    try:
+        act(port().change_profile, me.id, form.read(ProfileChange, **form.values), form.key)
+    except PortError as error:
+        return again(f"{field}.html", form, error)
+    flash(done)
+    return go(url_for("pages.settings"))
 
 
 @pages.get("/settings/delete")

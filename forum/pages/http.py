@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar, get_args
 
 import pybreaker
@@ -11,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from requests.adapters import HTTPAdapter
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_random_exponential
 
+from forum.client_address import vouched
 from forum.pages.port import Answer, Away, Module, Refused, Sort
 from forum.schemas import (
     Credentials,
@@ -104,7 +107,7 @@ class HttpPort:
         return self._call("users", NOTHING, "DELETE", f"/api/users/{user_id}", token=token, key=key)
 
     def log_in(self, credentials: Credentials) -> Answer[Tokens]:
-        return self._call("users", TOKENS, "POST", "/api/sessions", body=credentials)
+        return self._call("users", TOKENS, "POST", "/api/sessions", body=credentials, headers=vouched())
 
     def refresh(self, refresh_token: str) -> Answer[Tokens]:
         body = Refresh(refresh_token=refresh_token)
@@ -137,8 +140,9 @@ class HttpPort:
     def _call(
         self, module: Module, shape: TypeAdapter[Value], method: str, path: str, *,
         params: dict[str, Any] | None = None, body: Input | None = None, token: str = "", key: str = "",
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> Answer[Value]:  # fmt: skip
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json", **headers}
         if token:
             headers["Authorization"] = f"Bearer {token}"
         if key:

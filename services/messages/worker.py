@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from redis import Redis
-from sqlalchemy import text
+from sqlalchemy import delete, text
 from sqlalchemy.orm import Session
 
 from forum.events import Event, Expiry, Handler, main
+from forum.idempotency import name_authors
 from forum.remote import forget_authors
+from services.messages.models import messages_idempotency
 
 _DELETE = text("DELETE FROM messages WHERE topic_id = ANY (:topic_ids)")
 _ORPHAN = text("UPDATE messages SET author_id = NULL WHERE author_id = ANY (:user_ids)")
@@ -27,7 +29,10 @@ def handlers(redis: Redis) -> Mapping[str, Mapping[str, Handler]]:
         forget_authors(redis, [event.payload["user_id"] for event in events])
 
     def forget_author(session: Session, events: Sequence[Event]) -> None:
-        session.execute(_ORPHAN, {"user_ids": [event.payload["user_id"] for event in events]})
+        """Posts lose their author; answers kept for a repeat, which name them, go."""
+        user_ids = [event.payload["user_id"] for event in events]
+        session.execute(_ORPHAN, {"user_ids": user_ids})
+        session.execute(delete(messages_idempotency).where(name_authors(messages_idempotency, user_ids)))
         forget_name(session, events)
 
     return {

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from redis import Redis
-from sqlalchemy import text
+from sqlalchemy import delete, text
 from sqlalchemy.orm import Session
 
 from forum.events import Event, Expiry, Handler, emit, main
+from forum.idempotency import name_authors
 from forum.remote import forget_authors
+from services.topics.models import topics_idempotency
 
 # Rows are locked in the order of their ids, or two workers might wait for each other.
 _ADD = text(
@@ -61,7 +63,10 @@ def handlers(redis: Redis) -> Mapping[str, Mapping[str, Handler]]:
         forget_authors(redis, [event.payload["user_id"] for event in events])
 
     def forget_author(session: Session, events: Sequence[Event]) -> None:
-        session.execute(_ORPHAN, {"user_ids": [event.payload["user_id"] for event in events]})
+        """Posts lose their author; answers kept for a repeat, which name them, go."""
+        user_ids = [event.payload["user_id"] for event in events]
+        session.execute(_ORPHAN, {"user_ids": user_ids})
+        session.execute(delete(topics_idempotency).where(name_authors(topics_idempotency, user_ids)))
         forget_name(session, events)
 
     return {

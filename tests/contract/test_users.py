@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.contract.client import Account, Client, created, new_name, ok, registration, status
+from tests.contract.client import Account, Client, created, key, log_in, new_name, ok, registration, status
 
 PUBLIC = {"id", "username", "display_name", "bio", "role", "created_at"}
 
@@ -70,14 +71,79 @@ def test_a_list_of_users_says_which(anybody: Client, query: str) -> None:
 def test_only_the_owner_edits_a_profile(new_account: Callable[[], Account], other: Account, moderator: Account) -> None:
     somebody = new_account()
     path = f"/api/users/{somebody.id}"
-    email = f"{new_name()}@example.org"
-    changed = ok(somebody.patch(path, {"display_name": "Ñandú 🦤", "bio": "", "email": email}))
-    assert (changed["display_name"], changed["bio"], changed["email"]) == ("Ñandú 🦤", "", email)
+    changed = ok(somebody.patch(path, {"display_name": "Ñandú 🦤", "bio": ""}))
+    assert (changed["display_name"], changed["bio"]) == ("Ñandú 🦤", "")
     assert ok(somebody.get("/api/users/me")) == changed
     assert status(other.patch(path, {"bio": "x"})) == 403
     assert status(moderator.patch(path, {"bio": "x"})) == 403
-    assert status(somebody.patch(path, {"email": ok(other.get("/api/users/me"))["email"]})) == 409
     assert ok(somebody.patch(path, {})) == changed
+
+
+def test_an_e_mail_address_is_changed_by_who_knows_the_password(
+    new_account: Callable[[], Account], other: Account, moderator: Account
+) -> None:
+    somebody = new_account()
+    path, me = f"/api/users/{somebody.id}", ok(somebody.get("/api/users/me"))
+    email, proof = f"{new_name()}@example.org", {"current_password": somebody.password}
+    unproven = somebody.patch(path, {"email": email, "bio": "x"})
+    assert (status(unproven), unproven.json()["errors"][0]["field"]) == (422, "current_password")
+    wrong = somebody.patch(path, {"email": email, "bio": "x", "current_password": "something else"})
+    assert (status(wrong), wrong.json()["errors"][0]["field"]) == (403, "current_password")
+    assert status(moderator.patch(path, {"email": email, "current_password": moderator.password})) == 403
+    taken = somebody.patch(path, {"email": ok(other.get("/api/users/me"))["email"].upper(), **proof})
+    assert (status(taken), taken.json()["errors"][0]["field"]) == (409, "email")
+    assert ok(somebody.get("/api/users/me")) == me
+    assert ok(somebody.patch(path, {"email": email, **proof})) == {**me, "email": email}
+    assert ok(somebody.get("/api/users/me"))["email"] == email
+
+
+def test_a_new_password_replaces_the_old_one_and_ends_other_sessions(
+    new_account: Callable[[], Account], anybody: Client
+) -> None:
+    somebody = new_account()
+    here, there = (log_in(somebody.url, somebody.username) for _ in range(2))
+    path, new = f"/api/users/{somebody.id}", "a better horse battery"
+    assert status(here.patch(path, {"password": new})) == 422
+    assert status(here.patch(path, {"password": new, "current_password": "wrong"})) == 403
+    assert status(here.patch(path, {"password": "short", "current_password": here.password})) == 422
+    change, headers = {"password": new, "current_password": here.password}, key()
+    first, again = (here.patch(path, change, headers=headers) for _ in range(2))
+    assert ok(first) == ok(again) == ok(here.get("/api/users/me"))
+    refreshed = [
+        status(anybody.post("/api/sessions/refresh", {"refresh_token": account.session["refresh_token"]}))
+        for account in (somebody, there, here)
+    ]
+    assert refreshed == [401, 401, 200]
+    old = {"username": somebody.username, "password": somebody.password}
+    assert status(anybody.post("/api/sessions", old)) == 401
+    log_in(somebody.url, somebody.username, new)
+    assert status(here.patch(path, change)) == 403  # the old password proves nothing any more
+
+
+def test_sessions_that_begin_or_go_on_while_the_password_changes_end_too(new_account: Callable[[], Account]) -> None:
+    """Whatever the order: afterwards no session lives that began with the old password, but the one that changed it."""
+    for _ in range(4):
+        somebody = new_account()
+        others = [log_in(somebody.url, somebody.username) for _ in range(2)]
+        change = {"password": "a better horse battery", "current_password": somebody.password}
+
+        def log(_: int, old: Account = somebody) -> str | None:
+            credentials = {"username": old.username, "password": old.password}
+            answer = Client(old.url).post("/api/sessions", credentials)
+            return answer.json()["refresh_token"] if status(answer) == 201 else None
+
+        def refresh(other: Account) -> str | None:
+            token = other.session["refresh_token"]
+            answer = Client(other.url).post("/api/sessions/refresh", {"refresh_token": token})
+            return answer.json()["refresh_token"] if status(answer) == 200 else None
+
+        with ThreadPoolExecutor(8) as pool:
+            changing = pool.submit(somebody.patch, f"/api/users/{somebody.id}", change)
+            under_way = [*(pool.submit(log, n) for n in range(3)), *(pool.submit(refresh, each) for each in others)]
+            tokens = [token for future in under_way if (token := future.result())]
+            ok(changing.result())
+        for token in tokens:
+            assert status(Client(somebody.url).post("/api/sessions/refresh", {"refresh_token": token})) == 401
 
 
 def test_an_account_is_deleted_by_its_owner_or_a_moderator(

@@ -175,6 +175,41 @@ def test_a_long_topic_comes_in_pages_and_a_new_post_is_in_sight(member: Browser)
     assert re.findall(r"<p>(number \d+|from afar|at the end)</p>", last.source)[-2:] == ["from afar", "at the end"]
 
 
+def test_e_mail_and_password_are_changed_with_the_current_password(site: Site, member: Browser) -> None:
+    settings = member.get("/settings")
+    name = member.get("/settings/email").form("Change address").fields["email"].partition("@")[0]
+    page = member.click(settings, "Change your e-mail address")
+    refused = member.submit(page, "Change address", email=f"new-{name}@example.org", current_password="not this one")
+    assert refused.status == 403
+    assert "This is not the current password." in refused.text
+    assert refused.form("Change address").fields["current_password"] == ""
+    done = member.submit(refused, "Change address", current_password=PASSWORD)
+    assert "Your e-mail address is changed." in done.text
+    assert member.get("/settings/email").form("Change address").fields["email"] == f"new-{name}@example.org"
+    other = Browser(site.url)
+    other.log_in(name, PASSWORD)
+    page = member.click(done, "Change your password")
+    assert "At least 10 characters." in member.submit(page, "Change password", password="x", current_password="y").text
+    done = member.submit(page, "Change password", password="a better horse", current_password=PASSWORD)
+    assert "Your password is changed." in done.text
+    assert member.get("/settings").has_button("Save")
+    assert Browser(site.url).log_in(name, "a better horse").has_button("Log out")
+    other.http.cookies.pop("forum_access")  # as if it had run out
+    assert other.get("/settings").has_button("Log in")
+
+
+def test_too_many_wrong_passwords_are_said_in_the_log_in_form(site: Site) -> None:
+    guest, name = Browser(site.url), new_name()
+    page = guest.get("/login")
+    for _ in range(10):
+        page = guest.submit(page, "Log in", username=name, password="wrong")
+        assert page.status == 401
+    page = guest.submit(page, "Log in", username=name, password="wrong")
+    assert page.status == 429
+    assert "Try again in" in page.text
+    assert page.form("Log in").fields["username"] == name
+
+
 def test_a_deleted_account_leaves_its_posts_behind(site: Site, member: Browser) -> None:
     page = new_topic(member, "Left behind", "Still here")
     left = member.submit(member.click(member.get("/settings"), "Delete your account"), "Delete account")

@@ -1,0 +1,21 @@
+"""What the forum's commands share: their database, and how they refuse."""
+
+from __future__ import annotations
+
+import click
+
+from forum.settings import DatabaseSettings, SettingsError, read
+
+
+class Refused(click.ClickException):
+    """One line that says what is wrong and how to mend it; nothing has changed."""
+
+    exit_code = 2
+
+
+def dsn() -> str:
+    """DATABASE_URL. Raises Refused."""
+    try:
+        return read(DatabaseSettings).database_url.get_secret_value()
+    except SettingsError as error:
+        raise Refused(str(error)) from None
