@@ -54,7 +54,7 @@ def cancel(move: Move, grace_seconds: float = 0.0) -> list[str]:
 
 def _was_fenced(move: Move) -> bool:
     """Whether `create` has been at the target (it fences it before anything is copied to it)."""
-    return any(move.target.value("fenced", {"table": quoted(name)}) for name in move.module.tables)
+    return any(up is not None for up in move.fences(move.target).values())
 
 
 def _clean_target(move: Move) -> None:

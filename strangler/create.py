@@ -42,6 +42,8 @@ def create(move: Move, progress: Progress | None = None) -> None:
         move.events.add("create", epoch, tables=move.module.tables, source=move.source.site, target=move.target.site)
     move.fence(move.source)
     move.fence(move.target)
+    for database in (move.source, move.target):  # a switch that was killed may have left them up
+        move.lower_fences(database)
     _drop_crossing_foreign_keys(move)
     move.forward.publish()
     move.back.publish()

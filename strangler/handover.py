@@ -1,7 +1,8 @@
 """`switch` and `reverse`: ownership goes from one site to the other in one short transaction at the owner.
 
-The row then travels in the stream, behind every write that came before it; from its arrival the other site accepts
-writes. Between the two neither does: the pause.
+Before it the owner's fences go up, table by table, so that whoever writes holds the module's lock. After it the row
+travels in the stream, behind every write that came before it; from its arrival the other site accepts writes. Between
+the two neither does: the pause.
 """
 
 from __future__ import annotations
@@ -48,8 +49,9 @@ class Limits:
 
 @dataclass(frozen=True)
 class Handover:
-    """What a switch or reverse did. pause_ms: from asking for the lock until the new owner's row was seen, in ms;
-    None when there was nothing to do."""
+    """What a switch or reverse did. pause_ms: from asking for the first lock until the new owner's row was seen, in ms;
+    None when there was nothing to do. fences_up: tables of the new owner whose fence could not be lowered yet, which
+    costs their writes some time and nothing else."""
 
     module: str
     direction: str
@@ -57,6 +59,11 @@ class Handover:
     epoch: int
     pause_ms: float | None
     tries: int
+    fences_up: list[str] = field(default_factory=list)
+
+
+class _LoweredError(Exception):
+    """A fence went down again before the lock was there: a killed controller's doing."""
 
 
 def hand_over(move: Move, direction: str, limits: Limits) -> Handover:
@@ -70,7 +77,7 @@ def hand_over(move: Move, direction: str, limits: Limits) -> Handover:
         wait_for_arrival(move, taker, own.epoch)
         if own.epoch > 1 and not move.events.has("arrived", own.epoch):
             move.events.add("arrived", own.epoch, owner=taker.site, pause_ms=None)
-        return Handover(move.module.name, direction, own.owner, own.epoch, None, 0)
+        return Handover(move.module.name, direction, own.owner, own.epoch, None, 0, move.lower_fences(taker))
     for one in (move.forward, move.back):
         one.wake()  # a `complete` that was killed may have left it at rest
     passed = guards.require(move, giver, taker, limits)
@@ -79,7 +86,10 @@ def hand_over(move: Move, direction: str, limits: Limits) -> Handover:
         stream.catch_up(CATCH_UP_SECONDS)
     try_it = _prepare(move, direction, giver, taker, passed)
     if move.plan is not None:
+        move.raise_fences(giver)
         try_it(1, LOCK_TIMEOUT_MS)
+        for name in move.fences(taker):
+            taker.run("lower_fence", table=table(name))
         return Handover(move.module.name, direction, taker.site, own.epoch + 1, None, 0)
     reason = ""
     for attempt in range(1, limits.tries + 1):
@@ -88,18 +98,22 @@ def hand_over(move: Move, direction: str, limits: Limits) -> Handover:
             reason = f"a row takes {travel_ms:.0f} ms to {taker.site} and the pause may be {limits.max_pause_ms} ms"
         else:
             asked = time.perf_counter()
+            timeout_ms = min(LOCK_TIMEOUT_MS, int(limits.max_pause_ms - travel_ms))
             try:
-                event = try_it(attempt, min(LOCK_TIMEOUT_MS, int(limits.max_pause_ms - travel_ms)))
-            except psycopg.errors.LockNotAvailable:
+                move.raise_fences(giver, timeout_ms)
+                event = try_it(attempt, timeout_ms)
+            except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected, _LoweredError):
                 reason = _holders(move, giver) or "writers held it"
             else:
                 wait_for_arrival(move, taker, event["epoch"])
                 pause = round((time.perf_counter() - asked) * 1000, 1)
                 move.events.log(event)
                 move.events.add("arrived", event["epoch"], owner=taker.site, pause_ms=pause)
-                return Handover(move.module.name, direction, taker.site, event["epoch"], pause, attempt)
+                up = move.lower_fences(taker)
+                return Handover(move.module.name, direction, taker.site, event["epoch"], pause, attempt, up)
         # With jitter, so as not to meet a periodic job again and again.
         time.sleep(random.uniform(0.5, 1.0) * min(LONGEST_WAIT_SECONDS, 0.1 * 2**attempt))  # noqa: S311
+    move.lower_fences(giver)
     move.events.add(f"{direction} given up", own.epoch, tries=limits.tries, reason=reason)
     raise NotYetError(
         f"{move.module.name} stays with {giver.site} after {limits.tries} tries, nothing has changed: {reason}; end "
@@ -123,6 +137,8 @@ def _prepare(
         with giver.transaction():
             giver.run("wait_at_most", milliseconds=sql.Literal(timeout_ms))
             giver.run("lock_exclusive", module)
+            if False in move.fences(giver).values() and move.plan is None:
+                raise _LoweredError
             row = giver.one("hand_over", {**module, "from": giver.site, "to": taker.site}, sequences=sequences)
             if row is None and move.plan is None:
                 raise StranglerError(f"{giver.site} does not own {move.module.name} any more; look at `status`")
@@ -135,11 +151,17 @@ def _prepare(
 
 
 def _holders(move: Move, giver: Database) -> str:
-    rows = giver.run("holders", {"module": move.module.name})
-    return "; ".join(
-        f"pid {row['pid']} ({row['who']}) has written in a transaction of {row['seconds']:.0f} s, {row['state']}"
-        for row in rows
-    )
+    return "; ".join(holder(row) for row in giver.run("holders", move.lockable(giver)))
+
+
+def holder(row: dict[str, Any]) -> str:
+    """Who is in a switch's way, and why."""
+    if row["backend_type"] == "autovacuum worker":
+        return (
+            f"pid {row['pid']} is autovacuum, for {row['seconds']:.0f} s, which waits for nobody but those who may "
+            f"set deadlock_timeout (as a superuser: GRANT SET ON PARAMETER deadlock_timeout TO the kit's user)"
+        )
+    return f"pid {row['pid']} ({row['who']}) has written in a transaction of {row['seconds']:.0f} s, {row['state']}"
 
 
 def wait_for_arrival(move: Move, taker: Database, epoch: int) -> None:

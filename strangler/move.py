@@ -6,6 +6,8 @@ simply run again.
 
 from __future__ import annotations
 
+import random
+import time
 from contextlib import suppress
 from typing import Any, Self
 
@@ -14,7 +16,7 @@ from psycopg import sql
 
 from strangler import cancel, complete, create, handover
 from strangler.config import Config
-from strangler.database import Database, Planned
+from strangler.database import LOCK_TIMEOUT_MS, Database, Planned
 from strangler.errors import AwayError, StranglerError
 from strangler.events import Events
 from strangler.handover import Handover, Limits
@@ -23,6 +25,9 @@ from strangler.replication import Stream
 from strangler.sql import quoted, table
 
 CONTROLLER_MS = 3000
+LOWER_MS = 50
+"""Lowering the fence only saves time, so nobody is to wait long for it."""
+LOWER_TRIES = 5
 
 
 class Move:
@@ -134,23 +139,75 @@ class Move:
         """The tables as texts that a cast to regclass takes."""
         return [quoted(name) for name in self.module.tables]
 
+    def lockable(self, database: Database) -> dict[str, Any]:
+        """What a switch asks locks of: the module, and its tables."""
+        return {"module": self.module.name, "tables": [quoted(name) for name in self.relations(database)]}
+
     # --- the fence --------------------------------------------------------------------------------------------------
 
-    def fence(self, database: Database) -> None:
-        """Put the fence on every table, and partition, that has none."""
-        for name in self.unfenced(database):
-            database.patiently(
-                f"fence {name}",
-                lambda name=name: database.run(  # type: ignore[misc]
-                    "add_fence",
-                    table=table(name),
-                    module=sql.Literal(self.module.name),
-                    site=sql.Literal(database.site),
-                ),
-            )
+    # Up at the site that is not the owner, and at the owner while a switch is at work. Else it is down there, where it
+    # would only cost.
+
+    def fences(self, database: Database) -> dict[str, bool | None]:
+        """Of every table, and partition, whether its fence is up; None where there is none."""
+        names = self.relations(database)
+        rows = database.run("fences", {"names": names, "tables": [quoted(name) for name in names]})
+        return {row["name"]: row["up"] for row in rows}
+
+    def owns(self, database: Database) -> bool:
+        """By its own row. A dry run may come before there is one."""
+        row = self.ownership(database)
+        return row.owner == database.site if row else self.plan is not None and database is self.source
 
     def unfenced(self, database: Database) -> list[str]:
-        return [name for name in self.relations(database) if not database.value("fenced", {"table": quoted(name)})]
+        """The tables whose fence is not there or, where the site is not the owner, not up."""
+        owns = self.owns(database)
+        return [name for name, up in self.fences(database).items() if up is None or not (up or owns)]
+
+    def fence(self, database: Database) -> None:
+        """Put the fence on every table, and partition."""
+        owns = self.owns(database)
+        for name in self.unfenced(database):
+            database.patiently(f"fence {name}", lambda name=name: self._add_fence(database, name, down=owns))  # type: ignore[misc]
+
+    def _add_fence(self, database: Database, name: str, down: bool) -> None:
+        with database.transaction():
+            module, site = sql.Literal(self.module.name), sql.Literal(database.site)
+            database.run("add_fence", table=table(name), module=module, site=site)
+            if down:
+                database.run("lower_fence", table=table(name))
+
+    def raise_fences(self, database: Database, timeout_ms: int = LOCK_TIMEOUT_MS) -> None:
+        """One table at a time, so that no writer waits for us who holds up another table that we want.
+
+        Raises psycopg.errors.LockNotAvailable or DeadlockDetected when somebody is at work on a table.
+        """
+        for name, up in self.fences(database).items():
+            if up is False:
+                with database.transaction():
+                    database.run("wait_at_most", milliseconds=sql.Literal(timeout_ms))
+                    database.run("hurry_deadlocks")
+                    database.run("raise_fence", table=table(name))
+
+    def lower_fences(self, database: Database) -> list[str]:
+        """Where the site owns the module. Returns the tables whose fence stays up: somebody is at work on them."""
+        if not self.owns(database):
+            return []
+        return [name for name, up in self.fences(database).items() if up and not self._lower_fence(database, name)]
+
+    def _lower_fence(self, database: Database, name: str) -> bool:
+        for attempt in range(LOWER_TRIES):
+            try:
+                with database.transaction():
+                    database.run("wait_at_most", milliseconds=sql.Literal(LOWER_MS))
+                    # A switch waits until this is committed, and then sees it, even if this process is killed.
+                    database.run("lock_shared", {"module": self.module.name})
+                    if self.owns(database):
+                        database.run("lower_fence", table=table(name))
+                return True
+            except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+                time.sleep(random.uniform(0.5, 1.0) * 0.05 * 2**attempt)  # noqa: S311
+        return False
 
     def drop_fences(self, database: Database) -> None:
         for name in self.relations(database):

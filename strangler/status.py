@@ -6,9 +6,10 @@ from dataclasses import asdict
 from typing import Any
 
 from strangler import preflight
+from strangler.database import Database
 from strangler.diff_run import last_diff
 from strangler.guards import Guards, failing
-from strangler.handover import Limits
+from strangler.handover import Limits, holder
 from strangler.move import Move
 from strangler.replication import Stream
 from strangler.sql import quoted
@@ -34,8 +35,9 @@ def status(move: Move) -> dict[str, Any]:
         "streams": streams,
         "diff": _diff(move),
         "next": _next(move, state),
-        "holders": _holders(move, newest.owner if newest else move.module.source),
-        "alarms": _alarms(streams, len({row.epoch for row in known}) > 1),
+        "holders": _holders(move, move.database(newest.owner)) if newest else [],
+        "alarms": _alarms(streams, len({row.epoch for row in known}) > 1)
+        + (_fences(move, move.database(newest.owner)) if newest else []),
     }
 
 
@@ -108,9 +110,20 @@ def _diff(move: Move) -> dict[str, Any] | None:
     return asdict(found) if found else None
 
 
-def _holders(move: Move, owner: str) -> list[dict[str, Any]]:
-    rows = move.database(owner).run("holders", {"module": move.module.name})
-    return [{**row, "site": owner} for row in rows if (row["seconds"] or 0) > HOLDS_SECONDS]
+def _holders(move: Move, owner: Database) -> list[dict[str, Any]]:
+    rows = owner.run("holders", move.lockable(owner))
+    return [{**row, "site": owner.site} for row in rows if (row["seconds"] or 0) > HOLDS_SECONDS]
+
+
+def _fences(move: Move, owner: Database) -> list[str]:
+    """A switch that was killed, or that met a long transaction, leaves them up."""
+    names = [name for name, up in move.fences(owner).items() if up]
+    if not names:
+        return []
+    return [
+        f"{owner.site}: the fence of {', '.join(names)} is up, where it only takes the owner's time; "
+        f"`strangler move {move.module.name} create` lowers it"
+    ]
 
 
 def _alarms(streams: dict[str, dict[str, Any] | None], travelling: bool) -> list[str]:
@@ -152,11 +165,7 @@ def lines(found: dict[str, Any]) -> list[str]:
             if row["state"] in ("i", "d"):
                 rate = f", {row['rate']:,} rows/s, {row['eta_seconds']} s left" if "rate" in row else ""
                 text.append(f"    {row['table']}: {row['copied']:,} of about {row['rows']:,} rows{rate}")
-    text += [
-        f"  pid {row['pid']} ({row['who']}) at {row['site']} has written in a transaction of {row['seconds']:.0f} s, "
-        f"{row['state']}: a switch waits for it"
-        for row in found["holders"]
-    ]
+    text += [f"  at {row['site']}: {holder(row)}: a switch waits for it" for row in found["holders"]]
     if diff := found["diff"]:
         text.append(f"  last diff at epoch {diff['epoch']}: {diff['rows']:,} rows, {diff['differences']:,} differed")
     if command := found["next"]["command"]:

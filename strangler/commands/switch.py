@@ -53,6 +53,8 @@ def _hand_over(
             json_, asdict(done),
             f"{done.module} is owned by {done.owner} now (epoch {done.epoch}); writes paused for {done.pause_ms} ms",
         )  # fmt: skip
+    if done.fences_up and not dry_run and not json_:
+        click.echo(f"{', '.join(done.fences_up)}: in use, so the fence is still up; `create` lowers it, to save time")
 
 
 @click.command()

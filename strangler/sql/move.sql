@@ -159,6 +159,10 @@ SELECT pg_advisory_xact_lock({lock_class}, hashtext(%(module)s));
 -- Keeps any hand-over from this site waiting for as long as this session lasts; writers are in nobody's way.
 SELECT pg_advisory_lock_shared({lock_class}, hashtext(%(module)s));
 
+-- name: lock_shared
+-- The same for the rest of the transaction.
+SELECT pg_advisory_xact_lock_shared({lock_class}, hashtext(%(module)s));
+
 -- name: lock_readers!
 -- Waits for whoever has read here, while it was so, that this site owns the module; without a fence he would write.
 LOCK TABLE strangler.ownership IN ACCESS EXCLUSIVE MODE;
@@ -169,13 +173,17 @@ UPDATE strangler.ownership SET owner = %(to)s, epoch = epoch + 1, sequences = {s
 WHERE module = %(module)s AND owner = %(from)s RETURNING epoch;
 
 -- name: holders
--- Who holds the module's lock against a switch: transactions that have written and not ended.
-SELECT a.pid, coalesce(nullif(a.application_name, ''), a.usename) AS who, a.state,
+-- Who is in a switch's way: who holds the module's lock or has a lock on a table that raising its fence waits for.
+SELECT a.pid, a.backend_type, coalesce(nullif(a.application_name, ''), a.usename, a.backend_type) AS who, a.state,
        extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS seconds
-FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-WHERE l.locktype = 'advisory' AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-  AND l.classid = {lock_class}::oid AND l.objid = (hashtext(%(module)s)::bigint & 4294967295)::oid AND l.objsubid = 2
-  AND l.granted AND l.pid <> pg_backend_pid()
+FROM pg_stat_activity a
+WHERE a.pid <> pg_backend_pid() AND EXISTS (
+    SELECT FROM pg_locks l
+    WHERE l.pid = a.pid AND l.granted AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND (l.locktype = 'advisory' AND l.classid = {lock_class}::oid AND l.objsubid = 2
+               AND l.objid = (hashtext(%(module)s)::bigint & 4294967295)::oid
+           OR l.locktype = 'relation' AND l.relation = ANY (%(tables)s::regclass[])
+               AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')))
 ORDER BY a.xact_start;
 
 -- name: long_transactions

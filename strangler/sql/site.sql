@@ -18,8 +18,8 @@ GRANT SELECT ON strangler.ownership TO PUBLIC;
 -- through only where the module is owned. Under REPEATABLE READ the snapshot may be older than the switch; FOR SHARE
 -- turns that into a serialization failure. Under READ COMMITTED each statement of a function has a snapshot of its
 -- own, so reading after the lock is enough.
--- It runs with each statement, so it is made to cost little: with the rights and the search_path of whoever writes,
--- which is why everything is qualified, operators too; and an expression (IF) costs less than a query (PERFORM).
+-- It runs with the rights and the search_path of whoever writes, which costs less than others' and is why everything is
+-- qualified, operators too; and an expression (IF) costs less than a query (PERFORM).
 CREATE OR REPLACE FUNCTION strangler.fence() RETURNS trigger LANGUAGE plpgsql AS $fence$
 DECLARE
     current_owner text;
@@ -148,9 +148,23 @@ CREATE OR REPLACE TRIGGER strangler_fence BEFORE INSERT OR UPDATE OR DELETE OR T
 -- name: drop_fence!
 DROP TRIGGER IF EXISTS strangler_fence ON {table};
 
--- name: fenced
-SELECT EXISTS (SELECT FROM pg_trigger
-               WHERE tgrelid = %(table)s::regclass AND tgname = 'strangler_fence' AND tgenabled = 'O');
+-- name: raise_fence!
+-- Waits for whoever has written to the table; whoever writes to it later meets the fence, whatever his snapshot or his
+-- prepared statements are, since triggers are looked up with each statement.
+ALTER TABLE {table} ENABLE TRIGGER strangler_fence;
+
+-- name: lower_fence!
+ALTER TABLE {table} DISABLE TRIGGER strangler_fence;
+
+-- name: hurry_deadlocks
+-- Whoever waits sends autovacuum away from a table only after deadlock_timeout (1 s). Not everybody may set it.
+SELECT set_config('deadlock_timeout', '10ms', true) WHERE has_parameter_privilege('deadlock_timeout', 'SET');
+
+-- name: fences
+-- Of each table, whether its fence is up; null where there is none.
+SELECT t.name, g.tgenabled = 'O' AS up
+FROM unnest(%(names)s::text[], %(tables)s::regclass[]) AS t(name, oid)
+LEFT JOIN pg_trigger g ON g.tgrelid = t.oid AND g.tgname = 'strangler_fence';
 
 -- name: arrives
 -- Whether the row's arrival is noticed here.

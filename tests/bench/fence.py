@@ -26,23 +26,25 @@ COMMIT;
 
 
 def measure(options: Options) -> list[Result]:
-    share = {fsync: _share(fsync, options) for fsync in ("on", "off")}
+    shares = {fsync: _shares(fsync, options) for fsync in ("on", "off")}
     how = f"{PAIRS} pairs of {SLICE_SECONDS} s"
+    rows = (
+        ("at the owner, fsync on", shares["on"][0], True),
+        ("at the owner, fsync off", shares["off"][0], False),
+        ("while a switch is at work, fsync on", shares["on"][1], False),
+        ("while a switch is at work, fsync off", shares["off"][1], False),
+    )
     return [
         Result(
-            f"fence: write throughput, {name}", f"{value * 100:+.1f} % less ({how})",
+            f"fence: write throughput {name}", f"{value * 100:+.1f} % less ({how})",
             f"at most {BOUND * 100:.0f} %" if judged else "", value <= BOUND if judged else None, {"share": value},
         )
-        for name, value, judged in (
-            ("fsync = on (PostgreSQL's default)", share["on"], True),
-            ("fsync = off (nothing to wait for)", share["off"], False),
-        )
+        for name, value, judged in rows
     ]  # fmt: skip
 
 
-def _share(fsync: str, options: Options) -> float:
-    """What part of the throughput the fence takes."""
-    options.say(f"fsync = {fsync}")
+def _shares(fsync: str, options: Options) -> list[float]:
+    """What part of the throughput the fence takes: down, as it is at the owner, and up, as a switch wants it."""
     with clusters(fsync) as pair, shop(pair) as one, one.move() as move, tempfile.TemporaryDirectory() as folder:
         one.run("monolith", "INSERT INTO items (name) SELECT 'item ' || g FROM generate_series(1, %s) g", [ITEMS])
         script = Path(folder) / "writes.sql"
@@ -53,12 +55,21 @@ def _share(fsync: str, options: Options) -> float:
             move.drop_fences(move.source)
             return _throughput(one, script)
 
-        def fenced() -> float:
+        def down() -> float:
             move.fence(move.source)
             return _throughput(one, script)
 
+        def up() -> float:
+            move.fence(move.source)
+            move.raise_fences(move.source)
+            return _throughput(one, script)
+
         unfenced()  # to warm up
-        return 1 - 1 / ratio(alternate(unfenced, fenced, PAIRS, options.say))
+        found = []
+        for name, fenced in (("down", down), ("up", up)):
+            options.say(f"fsync = {fsync}, {name}")
+            found.append(1 - 1 / ratio(alternate(unfenced, fenced, PAIRS, options.say)))
+        return found
 
 
 def _throughput(one: Shop, script: Path) -> float:

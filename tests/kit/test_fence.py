@@ -1,15 +1,25 @@
-"""The fence runs with the rights and the search_path of whoever writes: neither may make it err."""
+"""The fence: at the owner it is down until a switch raises it, and nobody gets past it then. It runs with the rights
+and the search_path of whoever writes: neither may make it err."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg import IsolationLevel
 
+from strangler.database import Database
+from strangler.errors import NotYetError
 from strangler.fence import is_fenced
-from tests.kit.conftest import Shop
+from strangler.handover import Limits
+from strangler.move import Move
+from strangler.sql import LOCK_CLASS
+from strangler.status import status
+from tests.kit.conftest import Shop, passing
+from tests.servers import wait_for
 
 CLERK = "clerk"
 """A role that may write items and nothing else."""
@@ -51,3 +61,120 @@ def test_only_the_owner_takes_a_clerks_write(clerks: Shop, level: IsolationLevel
             connection.rollback()
         assert (refused is not None) == (site == "stock"), refused
         assert refused is None or is_fenced(refused), refused
+
+
+UP = {"public.items": True, "public.places": True}
+DOWN = dict.fromkeys(UP, False)
+LIMITS = Limits(tries=3, override=passing().override)
+
+
+def test_it_is_down_at_the_owner_and_nowhere_else(shop: Shop) -> None:
+    move = shop.move()
+    move.create()
+    for _ in range(2):
+        assert [move.fences(move.source), move.fences(move.target)] == [DOWN, UP]
+        move.switch()
+        assert [move.fences(move.source), move.fences(move.target)] == [UP, DOWN]
+        move.reverse()
+
+
+@pytest.mark.parametrize("level", list(IsolationLevel))
+def test_who_prepared_or_looked_before_it_went_up_is_refused_all_the_same(shop: Shop, level: IsolationLevel) -> None:
+    move = shop.move()
+    move.create()
+    with psycopg.connect(shop.dsn["monolith"], prepare_threshold=0) as early:
+        early.isolation_level = level
+        insert = "INSERT INTO items (name) VALUES (%s)"
+        for n in range(7):  # from the sixth on with a plan that is kept
+            early.execute(insert, (f"early {n}",))
+        early.commit()
+        early.execute("SELECT FROM items")
+        move.switch()
+        with pytest.raises(psycopg.Error) as refused:
+            early.execute(insert, ("late",))
+        assert is_fenced(refused.value) or isinstance(refused.value, psycopg.errors.SerializationFailure)
+
+
+def test_without_it_up_nothing_is_handed_over(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: a writer that holds no lock would be overlooked."""
+    move = shop.move()
+    move.create()
+    writer = shop.connect("monolith")
+    writer.execute("BEGIN")
+    writer.execute("INSERT INTO items (name) VALUES ('under way')")
+    monkeypatch.setattr(Move, "raise_fences", lambda *_: None)
+    with pytest.raises(NotYetError, match="nothing has changed"):
+        move.switch(LIMITS)
+    fences = Move.fences
+    monkeypatch.setattr(Move, "fences", lambda self, database: dict.fromkeys(fences(self, database), True))
+    assert move.switch(LIMITS).owner == "stock"
+    writer.execute("COMMIT")
+    assert shop.run("monolith", "SELECT count(*) FROM items WHERE name = 'under way'") == [(1,)], "a second owner"
+
+
+def test_a_dead_controller_that_lowers_it_is_waited_for(shop: Shop) -> None:
+    """Killed while its COMMIT was under way; a switch must not count on a fence that is just going down."""
+    move = shop.move()
+    move.create()
+    move.raise_fences(move.source)
+    dead = shop.connect("monolith")
+    dead.execute("BEGIN")
+    dead.execute("SELECT pg_advisory_xact_lock_shared(%s, hashtext('stock'))", (LOCK_CLASS,))
+    dead.execute("ALTER TABLE items DISABLE TRIGGER strangler_fence")
+    with ThreadPoolExecutor(1) as pool:
+        switched = pool.submit(move.switch)
+        waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        wait_for(lambda: shop.run("monolith", waits) == [(1,)], "the switch to wait")
+        dead.execute("COMMIT")
+        assert switched.result(60).owner == "stock"
+    assert move.fences(move.source) == UP
+
+
+def test_where_it_cannot_be_lowered_it_stays_up_and_create_lowers_it_later(shop: Shop) -> None:
+    move = shop.move()
+    move.create()
+    busy = shop.connect("stock")
+    busy.execute("BEGIN")
+    busy.execute("LOCK TABLE items IN SHARE UPDATE EXCLUSIVE MODE")
+    assert move.switch().fences_up == ["public.items"]
+    assert "stock: the fence of public.items is up" in "".join(status(move)["alarms"])
+    shop.run("stock", "INSERT INTO items (name) VALUES ('all the same')")
+    busy.execute("COMMIT")
+    move.create()
+    assert move.fences(move.target) == DOWN
+    assert not status(move)["alarms"]
+
+
+@pytest.fixture
+def vacuumed(shop: Shop) -> Iterator[Shop]:
+    """Autovacuum is at work on the owner's items, and takes its time."""
+    admin = shop.connect("monolith")
+    for setting in ("autovacuum_naptime = 1", "autovacuum_vacuum_cost_limit = 1", "autovacuum_vacuum_cost_delay = 100"):
+        admin.execute(f"ALTER SYSTEM SET {setting}")
+    shop.run("monolith", "ALTER TABLE items SET (autovacuum_vacuum_threshold = 0, autovacuum_vacuum_scale_factor = 0)")
+    shop.run("monolith", "UPDATE items SET note = 'new'")
+    admin.execute("SELECT pg_reload_conf()")
+    yield shop
+    admin.execute("ALTER SYSTEM RESET ALL")
+    admin.execute("SELECT pg_reload_conf()")
+
+
+def test_autovacuum_gives_way(vacuumed: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def at_work() -> bool:
+        query = "SELECT count(*) FROM pg_stat_progress_vacuum WHERE relid = 'items'::regclass"
+        return bool(vacuumed.run("monolith", query) == [(1,)])
+
+    move = vacuumed.move()
+    move.create()
+    wait_for(at_work, "autovacuum")
+    run = Database.run
+    with monkeypatch.context() as unprivileged:
+
+        def without(self: Database, name: str, /, *words: Any, **pieces: Any) -> list[dict[str, Any]]:
+            return [] if name == "hurry_deadlocks" else run(self, name, *words, **pieces)
+
+        unprivileged.setattr(Database, "run", without)
+        with pytest.raises(NotYetError, match=r"is autovacuum, .* GRANT SET ON PARAMETER deadlock_timeout"):
+            move.switch(LIMITS)
+    wait_for(at_work, "autovacuum")
+    assert move.switch(LIMITS).owner == "stock"

@@ -41,8 +41,8 @@ def unready(shop: Shop, move: QuickMove) -> None:
 
 SPOILT: dict[str, tuple[Callable[[Shop, QuickMove], object], str]] = {
     "fence": (
-        lambda shop, _: shop.run("monolith", "ALTER TABLE places DISABLE TRIGGER strangler_fence"),
-        "monolith: no fence on public.places; run `strangler move stock create`",
+        lambda shop, _: shop.run("stock", "ALTER TABLE places DISABLE TRIGGER strangler_fence"),
+        "stock: no fence on public.places; run `strangler move stock create`",
     ),
     "schema": (
         lambda shop, _: shop.run("monolith", "ALTER TABLE items ADD later text"),
@@ -139,8 +139,11 @@ def test_a_dry_run_of_a_switch_changes_nothing(shop: Shop) -> None:
         move.switch()
         assert move.owner().owner == "monolith"
     texts = [planned.text for planned in plan]  # type: ignore[attr-defined]
-    assert (texts[0], texts[-1]) == ("BEGIN;", "COMMIT;")
-    assert any("UPDATE strangler.ownership SET owner = 'stock'" in text for text in texts)
+    (update,) = (n for n, text in enumerate(texts) if "UPDATE strangler.ownership SET owner = 'stock'" in text)
+    assert "ENABLE TRIGGER strangler_fence" in texts[1]
+    assert [text for text in texts[update - 3 : update] if text in ("BEGIN;", "COMMIT;")] == ["COMMIT;", "BEGIN;"]
+    assert "COMMIT;" in texts[update:]
+    assert "DISABLE TRIGGER strangler_fence" in texts[-1]
 
 
 def test_a_pause_longer_than_the_budget_is_not_begun(move: QuickMove, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,7 @@ def test_what_a_switch_would_wait_for_is_named(shop: Shop) -> None:
     writer.execute("UPDATE items SET note = 'long' WHERE id = 7")
     found = wait_for(lambda: (now := status(move))["holders"] and now, "the transaction to be long")
     assert found["holders"][0]["who"] == "nightly job"
-    assert "nightly job) at monolith has written in a transaction of" in "\n".join(lines(found))
+    assert "(nightly job) has written in a transaction of" in "\n".join(lines(found))
     writer.execute("ROLLBACK")
     move.switch(Limits())
     assert (status(move)["state"], status(move)["next"]) == ("switched", {"command": "reverse", "waits_for": {}})
