@@ -44,10 +44,12 @@ typedef Database {
     byte sequence_on_disk;
     byte epoch_on_disk;
 
-    bool fenced;
+    bool fenced;        /* the fence is there, and up */
+    bool lowering;      /* a killed controller's COMMIT that lowers it is still at work, under the module's lock */
     bool retired;       /* complete has moved the table away */
     byte sessions;      /* bit n: writer n has a transaction open */
-    byte shared;        /* bit n: it holds the module's lock or, where there is no fence, only the table's */
+    byte writing;       /* bit n: it has the table's lock */
+    byte shared;        /* bit n: and the module's, because it met the fence */
     bool exclusive;     /* the switch holds the module's lock */
     bool connected;     /* the controller is */
     bool orphan;        /* a killed controller's COMMIT is still at work, under that lock */
@@ -124,12 +126,24 @@ inline append(site, transaction) {
 #ifdef NO_FOR_SHARE
 #define CHANGED false
 #else
-#define CHANGED (repeatable_read && db[at].fenced && db[at].epoch != snapshot)    /* a serialization failure */
+#define CHANGED (repeatable_read && db[at].epoch != snapshot)    /* a serialization failure */
 #endif
-#define REFUSED (OWNER(SEEN) != at || CHANGED)
+/* Where the fence is down nobody is refused, but by the facade where there is no row. */
+#define REFUSED (db[at].fenced -> OWNER(SEEN) != at || CHANGED : !db[at].epoch && OWNER(SEEN) != at)
+#define MAY_WRITE(site) (!db[site].fenced || (!db[site].exclusive && !db[site].lowering))
+
+/* The table's lock, with the statement; and so the fence neither goes up nor down until the transaction ends. */
+inline lock() {
+    db[at].writing = db[at].writing | BIT(me);
+    if
+    :: db[at].fenced -> db[at].shared = db[at].shared | BIT(me)
+    :: else
+    fi
+}
 
 inline end_transaction() {
     db[at].sessions = db[at].sessions & ~BIT(me);
+    db[at].writing = db[at].writing & ~BIT(me);
     db[at].shared = db[at].shared & ~BIT(me);
     at = 0; id = 0; snapshot = 0
 }
@@ -142,17 +156,17 @@ begin:
     atomic {
         if
         :: !left -> goto done
-        :: left && (EARLY_SNAPSHOT || !db[S].exclusive) -> at = S
-        :: left && (EARLY_SNAPSHOT || !db[D].exclusive) -> at = D
+        :: left && (EARLY_SNAPSHOT || MAY_WRITE(S)) -> at = S
+        :: left && (EARLY_SNAPSHOT || MAY_WRITE(D)) -> at = D
         fi;
         db[at].sessions = db[at].sessions | BIT(me);
         if
         :: EARLY_SNAPSHOT -> snapshot = db[at].epoch; printf("writer %d at %c: snapshot\n", me, NAME(at))
-        :: else -> db[at].shared = db[at].shared | BIT(me); goto fence
+        :: else -> lock(); goto fence
         fi
     }
     if
-    :: atomic { ALIVE && !db[at].exclusive -> db[at].shared = db[at].shared | BIT(me) }
+    :: atomic { ALIVE && MAY_WRITE(at) -> lock() }
     :: atomic { !ALIVE -> end_transaction(); goto begin }
     fi;
 
@@ -268,12 +282,22 @@ end:
 }
 
 /* The second half of the switch, under the lock: one transaction. */
+#ifdef NO_RAISE
 #define MAY_HAND_OVER(giver) (ACCEPTS(giver) && db[giver].epoch < EPOCHS)
+#else
+#define MAY_HAND_OVER(giver) (ACCEPTS(giver) && db[giver].epoch < EPOCHS && db[giver].fenced)
+#endif
 inline hand_over(giver) {
     db[giver].epoch++;
     append(giver, HANDOVER(db[giver].epoch, db[giver].sequence));
     flush(giver);
     db[giver].exclusive = false
+}
+
+/* A switch that finds the fence up keeps it so: it has waited for whoever is lowering it. */
+inline lower(site) {
+    db[site].fenced = false;
+    flush(site)
 }
 
 /* --- crashes -------------------------------------------------------------------------------------------------- */
@@ -286,7 +310,9 @@ inline crash(site) {
     db[site].sequence = db[site].sequence_on_disk;
     db[site].epoch = db[site].epoch_on_disk;
     db[site].sessions = 0;
+    db[site].writing = 0;
     db[site].shared = 0;
+    db[site].lowering = false;
     db[site].exclusive = false;
     db[site].connected = false;
     db[site].orphan = false;
@@ -303,6 +329,8 @@ end:
     :: atomic { crashes -> crash(S) }
     :: atomic { crashes -> crash(D) }
     :: atomic { db[D].orphan -> printf("orphan at D: commits\n"); hand_over(D); db[D].orphan = false }
+    :: atomic { db[S].lowering -> printf("orphan at S: fence lowered\n"); lower(S); db[S].lowering = false }
+    :: atomic { db[D].lowering -> printf("orphan at D: fence lowered\n"); lower(D); db[D].lowering = false }
     od
 }
 
@@ -329,8 +357,20 @@ end:
 #ifdef NO_EXCLUSIVE_LOCK
 #define LOCK_EXCLUSIVE(giver) STEP(giver, true, skip)
 #else
-#define LOCK_EXCLUSIVE(giver) STEP(giver, !db[giver].shared && !db[giver].exclusive, db[giver].exclusive = true)
+#define LOCK_EXCLUSIVE(giver) STEP(giver, !db[giver].shared && !db[giver].exclusive && !LOWERING(giver), \
+                                   db[giver].exclusive = true)
 #endif
+#ifdef LOWER_WITHOUT_LOCK
+#define LOWERING(site) false
+#else
+#define LOWERING(site) db[site].lowering
+#endif
+#ifdef NO_RAISE
+#define RAISE(giver) skip
+#else
+#define RAISE(giver) STEP(giver, db[giver].fenced || !db[giver].writing, db[giver].fenced = true)
+#endif
+#define MAY_LOWER(site) (ACCEPTS(site) && db[site].fenced && !db[site].writing && !db[site].exclusive)
 #ifdef CANCEL_BEFORE_ARRIVAL
 #define MAY_CANCEL (OWNER(NEWEST) == S)
 #else
@@ -344,7 +384,7 @@ end:
 #endif
 /* Where the fence goes, so must whoever has read there, before, that D owns: DROP SCHEMA waits for them. */
 #ifdef CANCEL_PAST_READERS
-#define UNAWARE db[D].shared
+#define UNAWARE db[D].writing
 #else
 #define UNAWARE db[D].sessions
 #endif
@@ -404,6 +444,7 @@ end:
     :: atomic { MAY_CREATE -> connect(); printf("controller: create\n"); goto create }
     :: atomic { MAY_SWITCH(S) -> connect(); printf("controller: switch\n"); goto switch }
     :: atomic { MAY_SWITCH(D) -> connect(); printf("controller: reverse\n"); goto reverse }
+    :: atomic { MAY_LOWER(S) || MAY_LOWER(D) -> connect(); printf("controller: lower\n"); goto lower_fence }
     :: atomic { MAY_CANCEL -> connect(); printf("controller: cancel\n"); goto cancel }
     :: atomic { MAY_COMPLETE -> connect(); printf("controller: complete\n"); goto complete }
     fi;
@@ -411,9 +452,8 @@ end:
 create:
     do
     :: STEP(S, !db[S].epoch, db[S].epoch = 1; flush(S))
-    /* CREATE TRIGGER waits for who has written. */
-    :: STEP(S, db[S].epoch && !db[S].fenced && !db[S].shared, db[S].fenced = true)
-    :: STEP(D, db[S].fenced && !db[D].fenced && !db[D].shared, db[D].fenced = true)
+    /* CREATE TRIGGER waits for who has written. At the source the fence is down. */
+    :: STEP(D, db[S].epoch && !db[D].fenced && !db[D].writing, db[D].fenced = true)
 #ifdef SLOT_AFTER_COPY
     :: STEP(D, db[D].fenced && !db[D].subscription && !slot, db[D].rows = db[S].rows; slot = true)
     :: STEP(D, slot && !db[D].subscription, make_slot(S); subscribe(D, COPYING); slot = false)
@@ -426,7 +466,21 @@ create:
     :: goto start
     od;
 
+lower_fence:
+    if
+    :: STEP(S, MAY_LOWER(S) && !db[S].lowering, lower(S))
+    :: STEP(D, MAY_LOWER(D) && !db[D].lowering, lower(D))
+    :: STEP(S, MAY_LOWER(S), db[S].lowering = true)     /* killed while its COMMIT is at work */
+    :: STEP(D, MAY_LOWER(D), db[D].lowering = true)
+    :: true
+    fi;
+    goto start;
+
 switch:
+    if
+    :: RAISE(S)
+    :: goto start
+    fi;
     if
     :: LOCK_EXCLUSIVE(S)
     :: goto start
@@ -441,6 +495,10 @@ switch:
     goto start;
 
 reverse:
+    if
+    :: RAISE(D)
+    :: goto start
+    fi;
     if
     :: LOCK_EXCLUSIVE(D)
     :: goto start
@@ -460,7 +518,7 @@ cancel:
     :: STEP(S, !db[D].subscription && db[S].slot, drop_slot(S))
     :: STEP(D, NO_STREAMS && db[D].fenced && !UNAWARE,
             db[D].rows = 0; db[D].epoch = 0; db[D].fenced = false; flush(D))
-    :: STEP(S, NO_STREAMS && !db[D].fenced && !db[S].shared,
+    :: STEP(S, NO_STREAMS && !db[D].fenced && !db[S].writing && !db[S].lowering,
             db[S].epoch = 0; db[S].fenced = false; flush(S); goto start)
     :: goto start
     od;
@@ -471,9 +529,9 @@ complete:
     :: STEP(S, !db[D].subscription && db[S].slot, drop_slot(S))
     :: STEP(S, !db[S].slot && db[S].subscription, drop_subscription(S))
     :: STEP(D, !db[S].subscription && db[D].slot, drop_slot(D))
-    :: STEP(S, NO_STREAMS && !db[S].retired && !db[S].shared,
+    :: STEP(S, NO_STREAMS && !db[S].retired && !db[S].writing,
             db[S].retired = true; CHECK(I2, ACCEPTS(D) && db[D].rows == truth))
-    :: STEP(D, db[S].retired && db[D].fenced && !db[D].shared, db[D].fenced = false)
+    :: STEP(D, db[S].retired && db[D].fenced && !db[D].writing && !db[D].lowering, db[D].fenced = false)
     :: goto start
     od
 }
