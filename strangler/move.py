@@ -182,12 +182,15 @@ class Move:
 
         Raises psycopg.errors.LockNotAvailable or DeadlockDetected when somebody is at work on a table.
         """
-        for name, up in self.fences(database).items():
-            if up is False:
-                with database.transaction():
-                    database.run("wait_at_most", milliseconds=sql.Literal(timeout_ms))
-                    database.run("hurry_deadlocks")
-                    database.run("raise_fence", table=table(name))
+        names = [name for name, up in self.fences(database).items() if up is False]
+        if not names:
+            return
+        database.run("in_a_hurry", milliseconds=sql.Literal(str(timeout_ms)))
+        try:
+            for name in names:
+                database.run("raise_fence", table=table(name))
+        finally:
+            database.run("not_in_a_hurry")
 
     def lower_fences(self, database: Database) -> list[str]:
         """Where the site owns the module. Returns the tables whose fence stays up: somebody is at work on them."""
