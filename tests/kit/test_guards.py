@@ -140,8 +140,8 @@ def test_a_dry_run_of_a_switch_changes_nothing(shop: Shop) -> None:
         assert move.owner().owner == "monolith"
     texts = [planned.text for planned in plan]  # type: ignore[attr-defined]
     (update,) = (n for n, text in enumerate(texts) if "UPDATE strangler.ownership SET owner = 'stock'" in text)
-    assert "ENABLE TRIGGER strangler_fence" in texts[1]
-    assert [text for text in texts[update - 3 : update] if text in ("BEGIN;", "COMMIT;")] == ["COMMIT;", "BEGIN;"]
+    assert "ENABLE TRIGGER strangler_fence" in texts[0]
+    assert "BEGIN;" in texts[:update]
     assert "COMMIT;" in texts[update:]
     assert "DISABLE TRIGGER strangler_fence" in texts[-1]
 
