@@ -23,7 +23,21 @@ from typing import ParamSpec
 
 from flask import Response, g, make_response, request
 from flask.typing import ResponseReturnValue
-from sqlalchemy import Column, ColumnElement, DateTime, Integer, MetaData, Table, Text, func, or_, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    DateTime,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    Update,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from forum.application import db, resources
@@ -56,6 +70,13 @@ def name_authors(table: Table, user_ids: Collection[int]) -> ColumnElement[bool]
     """The rows whose answers name one of these users: what they did, and what others (moderators) did to theirs."""
     ids = [str(user_id) for user_id in user_ids]
     return or_(table.c.scope.in_(ids), table.c.body["author"]["id"].astext.in_(ids))
+
+
+def unname_quoted(table: Table, user_ids: Collection[int]) -> Update:
+    """Let answers that quote one of these users no longer name them. They stay: what others posted is done once."""
+    quoted = table.c.body["quote"]["author"]["id"].astext.in_([str(user_id) for user_id in user_ids])
+    nobody = func.jsonb_set(table.c.body, literal_column("'{quote,author}'"), literal_column("'null'"))
+    return update(table).where(quoted).values(body=nobody)
 
 
 def idempotent(

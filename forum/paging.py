@@ -17,8 +17,8 @@ from forum.problems import invalid
 from forum.schemas import MAX_ID
 
 Row = TypeVar("Row")
-Key = tuple[int] | tuple[datetime, int]
-"""Sort key of a row: (id,), or (time, id) where times may be equal."""
+Key = tuple[int] | tuple[bool, datetime, int]
+"""Sort key of a row: (id,), or (pinned, time, id) where times may be equal; or (place,) in an order kept elsewhere."""
 
 
 def encode(sort: str, key: Key) -> str:
@@ -50,14 +50,14 @@ def after_id(sort: str, cursor: str | None) -> int | None:
     return _id(values[0] if len(values) == 1 else None)
 
 
-def after_time(sort: str, cursor: str | None) -> tuple[datetime, int] | None:
-    """The (time, id) that a cursor stands at; None for the first page. Raises Problem (422)."""
+def after_time(sort: str, cursor: str | None) -> tuple[bool, datetime, int] | None:
+    """The (pinned, time, id) that a cursor stands at; None for the first page. Raises Problem (422)."""
     if cursor is None:
         return None
     values = _decode(sort, cursor)
     try:
-        time, id = values
-        return datetime.fromisoformat(str(time)).astimezone(UTC), _id(id)
+        pinned, time, id = values
+        return bool(pinned), datetime.fromisoformat(str(time)).astimezone(UTC), _id(id)
     except (ValueError, OverflowError):
         raise invalid("cursor", "is not one of ours") from None
 

@@ -7,11 +7,22 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+)
 
 MAX_ID = 2**63 - 1
 """bigint: a larger id cannot exist, and PostgreSQL would refuse the number itself."""
-PAGE, MAX_PAGE, MAX_IDS = 20, 100, 100
+PAGE, MAX_PAGE = 20, 100
+MAX_IDS = 2 * MAX_PAGE
+"""A page of replies names two authors a row."""
 
 
 def _storable(value: str) -> str:
@@ -104,6 +115,27 @@ class NewTopic(Input):
 class TopicChange(Input):
     title: Title = ""
     locked: bool = False
+    pinned: bool = False
+
+
+def _moment(value: object) -> datetime:
+    """Strict: of all that stands for a time, RFC 3339 text. Later than now is now: nobody has read the future."""
+    if not isinstance(value, str) or "T" not in value:
+        raise ValueError("must be a time: 2026-01-31T12:00:00Z")
+    try:
+        return min(_MOMENT.validate_python(value).astimezone(UTC), datetime.now(UTC))
+    except OverflowError:
+        raise ValueError("is out of range") from None
+
+
+_MOMENT: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
+
+
+class Reading(Input):
+    """How far a reader got in a topic: the last message they saw, and when that was written."""
+
+    message_id: Annotated[int, Field(ge=1, le=MAX_ID)]
+    until: Annotated[datetime, BeforeValidator(_moment)]
 
 
 class NewMessage(Input):
@@ -127,12 +159,29 @@ class PageQuery(Query):
     cursor: Annotated[Text, Field(max_length=200)] | None = None
 
 
+def _ids(value: object) -> object:
+    return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Ids = Annotated[list[Id], BeforeValidator(_ids), Field(max_length=MAX_IDS)]
+"""1,2,3"""
+
+
 class TopicsQuery(PageQuery):
-    sort: Literal["activity", "newest"] = "activity"
+    """A page in the order `sort`: pinned topics before the active ones; or, whatever else is asked, those of `ids`."""
+
+    sort: Literal["activity", "newest", "views"] = "activity"
+    ids: Ids | None = None
 
 
 class MessagesQuery(PageQuery):
     topic_id: Id
+
+
+class SearchQuery(PageQuery):
+    """`q` as people type it: words, "a phrase", or, -without."""
+
+    q: Annotated[Visible, Field(max_length=200)]
 
 
 class TopicQuery(Query):
@@ -140,14 +189,10 @@ class TopicQuery(Query):
     """Looked at by another module, not by a reader: not counted as a view."""
 
 
-def _ids(value: object) -> object:
-    return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
 class UsersQuery(Query):
     """Either `ids` (1,2,3) or `username`."""
 
-    ids: Annotated[list[Id], BeforeValidator(_ids), Field(max_length=MAX_IDS)] | None = None
+    ids: Ids | None = None
     username: Annotated[Text, Field(max_length=200)] | None = None
 
 
@@ -200,10 +245,18 @@ class Tokens(Output):
     user: Me
 
 
+class Read(Output):
+    """How far the one who asks has read a topic."""
+
+    message_id: int
+    until: Timestamp
+
+
 class Topic(Output):
     id: int
     title: str
     locked: bool
+    pinned: bool
     author: Author | None
     """None when the author was deleted."""
     message_count: int
@@ -212,8 +265,21 @@ class Topic(Output):
     updated_at: Timestamp
     views: int | None = None
     """None when Redis is away."""
+    read: Read | None = None
+    """None when the one who asks has not read it, or is a guest."""
     edited: bool | None = Field(default=None, exclude_if=lambda edited: edited is None)
     """Whether its title or lock was ever changed. Only version 2 of the topics service says so; others leave it out."""
+
+
+EXCERPT = 240
+"""Characters."""
+
+
+class Quote(Output):
+    """The message that another one replies to: its author (None when deleted) and how it begins."""
+
+    author: Author | None
+    excerpt: str
 
 
 class Message(Output):
@@ -221,6 +287,8 @@ class Message(Output):
     topic_id: int
     author: Author | None
     reply_to: int | None
+    quote: Quote | None = None
+    """What `reply_to` says."""
     body: str
     created_at: Timestamp
     updated_at: Timestamp

@@ -26,7 +26,7 @@ BIG = 0.04
 """The share of topics, the largest, that are the never-ending ones ("What are you running?")."""
 STEP = 500
 """Rows between two looks at the progress bar."""
-CONTENT = ("users", "sessions", "topics", "messages")
+CONTENT = ("users", "sessions", "topics", "topics_reads", "messages")
 BESIDE = ("users_idempotency", "topics_idempotency", "messages_idempotency", "topics_inbox", "messages_inbox", "outbox")
 
 

@@ -41,4 +41,3 @@ def insert(row: Topic | Message) -> None:
         if not isinstance(error.orig, ForeignKeyViolation) or "author_id" not in str(error.orig.diag.constraint_name):
             raise
         raise unauthorized("This account is gone.") from None
-    db().refresh(row, ["author"])

@@ -14,8 +14,8 @@ from sqlalchemy import ColumnElement, Table, delete, func, update
 from sqlalchemy.orm import Session
 
 from forum.events import Event, Handler
-from forum.idempotency import name_authors
-from monolith.models import Message, Topic, messages_idempotency, topics_idempotency
+from forum.idempotency import name_authors, unname_quoted
+from monolith.models import Message, Topic, TopicRead, messages_idempotency, topics_idempotency
 
 
 def count_posted(session: Session, events: Sequence[Event]) -> None:
@@ -49,6 +49,16 @@ def forget_author(model: type[Topic] | type[Message], answers: Table) -> Handler
     return handle
 
 
+def forget_reader(session: Session, events: Sequence[Event]) -> None:
+    forget_author(Topic, topics_idempotency)(session, events)
+    session.execute(delete(TopicRead).where(TopicRead.user_id.in_(_values(events, "user_id"))))
+
+
+def forget_quoted(session: Session, events: Sequence[Event]) -> None:
+    forget_author(Message, messages_idempotency)(session, events)
+    session.execute(unname_quoted(messages_idempotency, _values(events, "user_id")))
+
+
 def delete_messages(session: Session, events: Sequence[Event]) -> None:
     session.execute(delete(Message).where(Message.topic_id.in_(_values(events, "topic_id"))))
 
@@ -61,10 +71,10 @@ HANDLERS: Mapping[str, Mapping[str, Handler]] = {
     "topics": {
         "message.posted": count_posted,
         "message.deleted": count_deleted,
-        "user.deleted": forget_author(Topic, topics_idempotency),
+        "user.deleted": forget_reader,
     },
     "messages": {
         "topic.deleted": delete_messages,
-        "user.deleted": forget_author(Message, messages_idempotency),
+        "user.deleted": forget_quoted,
     },
 }

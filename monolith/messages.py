@@ -1,14 +1,15 @@
-"""/api/messages: post, reply, list by topic, read, edit, delete."""
+"""/api/messages: post, reply, list by topic, search, read, edit, delete."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import Blueprint, Response
 from psycopg.errors import ForeignKeyViolation
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import joinedload
 
 from forum import paging, schemas
 from forum.application import db, owns, part
@@ -17,11 +18,21 @@ from forum.idempotency import idempotent
 from forum.payload import answer, body, no_content, query
 from forum.problems import Problem, forbidden, invalid, not_found
 from forum.remote import Remote
+from forum.search import search
 from forum.tokens import authenticated, identity
 from monolith.authors import author_of, insert, with_author
-from monolith.models import Message, Topic, messages_idempotency
+from monolith.models import Message, Topic, User, messages_idempotency
 
 blueprint = Blueprint("messages", __name__, url_prefix="/api/messages")
+
+SHOWN = (
+    with_author(Message),
+    joinedload(Message.quoted)
+    .load_only(Message.author_id, Message.body)
+    .joinedload(Message.author)
+    .load_only(User.username, User.display_name),
+)
+"""What a SELECT of messages brings along."""
 
 
 def _check_topic() -> None:
@@ -55,7 +66,7 @@ def create() -> Response:
         if not isinstance(error.orig, ForeignKeyViolation):
             raise
         raise _no_reply() from None
-    shown = _shown(message)
+    shown = _shown(_find(message.id, populate_existing=True))
     emit(
         db(),
         "message.posted",
@@ -84,8 +95,7 @@ def listing() -> Response:
     rows = (
         db()
         .scalars(
-            select(Message)
-            .options(with_author(Message))
+            _select()
             .where(Message.topic_id == asked.topic_id, Message.id > after)
             .order_by(Message.id)
             .limit(asked.limit + 1)
@@ -94,7 +104,21 @@ def listing() -> Response:
         if schemas.possible(asked.topic_id)
         else []
     )
-    messages, cursor = paging.page(rows, asked.limit, "oldest", lambda message: (message.id,))
+    return _answer(*paging.page(rows, asked.limit, "oldest", lambda message: (message.id,)))
+
+
+@blueprint.get("/search")
+def find() -> Response:
+    """In all topics, the latest first."""
+    ids, cursor = search(db(), Message.__table__, query(schemas.SearchQuery))
+    return _answer(db().scalars(_select().where(Message.id.in_(ids)).order_by(Message.id.desc())).all(), cursor)
+
+
+def _select() -> Select[Message]:
+    return select(Message).options(*SHOWN)
+
+
+def _answer(messages: Sequence[Message], cursor: str | None) -> Response:
     return answer(schemas.Page[schemas.Message](items=[_shown(message) for message in messages], next=cursor))
 
 
@@ -132,7 +156,7 @@ def remove(message_id: int) -> Response:
 
 
 def _find(message_id: int, **options: Any) -> Message:
-    message = db().get(Message, message_id, options=[with_author(Message)], **options)
+    message = db().get(Message, message_id, options=SHOWN, **options)
     if message is None:
         raise not_found("message")
     return message
@@ -144,7 +168,12 @@ def _shown(message: Message) -> schemas.Message:
         topic_id=message.topic_id,
         author=author_of(message),
         reply_to=message.reply_to,
+        quote=_quote(message.quoted) if message.quoted else None,
         body=message.body,
         created_at=message.created_at,
         updated_at=message.updated_at,
     )
+
+
+def _quote(message: Message) -> schemas.Quote:
+    return schemas.Quote(author=author_of(message), excerpt=message.body[: schemas.EXCERPT])

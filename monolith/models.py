@@ -23,10 +23,11 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.orm import DeclarativeBase, Mapped, Unmapped, mapped_column, relationship
 
 from forum.events import inbox_table, outbox_table
 from forum.idempotency import idempotency_table
+from forum.search import search_column
 
 
 class Base(DeclarativeBase):
@@ -99,24 +100,43 @@ class Session(Base):
 
 class Topic(Base):
     __tablename__ = "topics"
-    __table_args__ = (Index("topics_activity_idx", "last_activity_at", "id"),)
+    __table_args__ = (
+        Index("topics_activity_idx", "pinned", "last_activity_at", "id"),
+        Index("topics_search_idx", "search", postgresql_using="gin"),
+    )
 
     id: Mapped[int] = _id()
     author_id: Mapped[int | None] = _to("users.id", "SET NULL", index=True)
     title: Mapped[str]
     locked: Mapped[bool] = mapped_column(server_default=false())
+    pinned: Mapped[bool] = mapped_column(server_default=false())
     message_count: Mapped[int] = mapped_column(server_default=text("0"))
     last_activity_at: Mapped[datetime] = _now()
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _now()
+    search: Unmapped[Any] = search_column("title")
 
     author: Mapped[User | None] = relationship(back_populates="topics", lazy="raise")
     messages: Mapped[list[Message]] = relationship(back_populates="topic", **_MANY)
 
 
+class TopicRead(Base):
+    """How far a user has read a topic."""
+
+    __tablename__ = "topics_reads"
+
+    user_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    topic_id: Mapped[int] = _to("topics.id", "CASCADE", primary_key=True, index=True)
+    message_id: Mapped[int]
+    until: Mapped[datetime]
+
+
 class Message(Base):
     __tablename__ = "messages"
-    __table_args__ = (Index("messages_topic_idx", "topic_id", "id"),)
+    __table_args__ = (
+        Index("messages_topic_idx", "topic_id", "id"),
+        Index("messages_search_idx", "search", postgresql_using="gin"),
+    )
 
     id: Mapped[int] = _id()
     topic_id: Mapped[int] = _to("topics.id", "CASCADE")
@@ -125,9 +145,11 @@ class Message(Base):
     body: Mapped[str]
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _now()
+    search: Unmapped[Any] = search_column("body")
 
     topic: Mapped[Topic] = relationship(back_populates="messages", lazy="raise")
     author: Mapped[User | None] = relationship(back_populates="messages", lazy="raise")
+    quoted: Mapped[Message | None] = relationship(remote_side="Message.id", lazy="raise", viewonly=True)
 
 
 users_idempotency = idempotency_table(Base.metadata, "users")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import BigInteger, DateTime, ForeignKey, Identity, Index, MetaData, Text, func
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, Unmapped, mapped_column, relationship
 
 from forum.events import inbox_table, outbox_table
 from forum.idempotency import idempotency_table
+from forum.search import search_column
 
 
 class Base(DeclarativeBase):
@@ -26,7 +28,10 @@ def _now() -> Mapped[datetime]:
 
 class Message(Base):
     __tablename__ = "messages"
-    __table_args__ = (Index("messages_topic_idx", "topic_id", "id"),)
+    __table_args__ = (
+        Index("messages_topic_idx", "topic_id", "id"),
+        Index("messages_search_idx", "search", postgresql_using="gin"),
+    )
 
     id: Mapped[int] = _id()
     topic_id: Mapped[int]
@@ -35,6 +40,9 @@ class Message(Base):
     body: Mapped[str]
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _now()
+    search: Unmapped[Any] = search_column("body")
+
+    quoted: Mapped[Message | None] = relationship(remote_side="Message.id", lazy="raise", viewonly=True)
 
 
 messages_idempotency = idempotency_table(Base.metadata, "messages")

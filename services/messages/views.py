@@ -1,14 +1,15 @@
-"""/api/messages: post, reply, list by topic, read, edit, delete."""
+"""/api/messages: post, reply, list by topic, search, read, edit, delete."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flask import Blueprint, Response, g
+from flask import Blueprint, Response, g, request
 from psycopg.errors import ForeignKeyViolation
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import joinedload
 
 from forum import paging, schemas
 from forum.application import db
@@ -17,12 +18,15 @@ from forum.idempotency import idempotent
 from forum.payload import answer, body, no_content, query
 from forum.problems import Problem, forbidden, invalid, not_found, unauthorized
 from forum.remote import elsewhere
+from forum.search import search
 from forum.tokens import authenticated, identity
 from services.messages.models import Message, messages_idempotency
 
 Authors = Mapping[int, schemas.Author | None]
 
 blueprint = Blueprint("messages", __name__, url_prefix="/api/messages")
+
+WITH_QUOTED = joinedload(Message.quoted).load_only(Message.author_id, Message.body)
 
 
 def _look_up() -> None:
@@ -33,11 +37,20 @@ def _look_up() -> None:
         raise not_found("topic")
     if topic["locked"]:
         raise Problem(409, "This topic is locked.")
-    _look_up_me()
+    _look_up_names(new.reply_to)
 
 
-def _look_up_me() -> None:
-    g.authors = elsewhere().authors([identity().id])
+def _look_up_mine() -> None:
+    message_id: int = (request.view_args or {})["message_id"]
+    _look_up_names(db().scalar(select(Message.reply_to).where(Message.id == message_id)))
+
+
+def _look_up_names(reply_to: int | None) -> None:
+    """Mine, and that of whom I answer."""
+    quoted = None
+    if reply_to is not None and schemas.possible(reply_to):
+        quoted = db().scalar(select(Message.author_id).where(Message.id == reply_to))
+    g.authors = elsewhere().authors([identity().id, quoted])
 
 
 @blueprint.post("")
@@ -56,7 +69,7 @@ def create() -> Response:
         if not isinstance(error.orig, ForeignKeyViolation):
             raise
         raise _no_reply() from None
-    shown = _shown(message, g.authors)
+    shown = _shown(_find(message.id, populate_existing=True), g.authors)
     emit(
         db(),
         "message.posted",
@@ -85,7 +98,7 @@ def listing() -> Response:
     rows = (
         db()
         .scalars(
-            select(Message)
+            _select()
             .where(Message.topic_id == asked.topic_id, Message.id > after)
             .order_by(Message.id)
             .limit(asked.limit + 1)
@@ -94,24 +107,43 @@ def listing() -> Response:
         if schemas.possible(asked.topic_id)
         else []
     )
-    messages, cursor = paging.page(rows, asked.limit, "oldest", lambda message: (message.id,))
-    authors = elsewhere().authors(message.author_id for message in messages)
+    return _answer(*paging.page(rows, asked.limit, "oldest", lambda message: (message.id,)))
+
+
+@blueprint.get("/search")
+def find() -> Response:
+    """In all topics, the latest first."""
+    ids, cursor = search(db(), Message.__table__, query(schemas.SearchQuery))
+    return _answer(db().scalars(_select().where(Message.id.in_(ids)).order_by(Message.id.desc())).all(), cursor)
+
+
+def _select() -> Select[Message]:
+    return select(Message).options(WITH_QUOTED)
+
+
+def _answer(messages: Sequence[Message], cursor: str | None) -> Response:
+    authors = elsewhere().authors(author for message in messages for author in _named(message))
     items = [_shown(message, authors) for message in messages]
     return answer(schemas.Page[schemas.Message](items=items, next=cursor))
+
+
+def _named(message: Message) -> list[int | None]:
+    """Whose names are needed to show it."""
+    return [message.author_id, *([message.quoted.author_id] if message.quoted else [])]
 
 
 @blueprint.get("/<id:message_id>")
 def read(message_id: int) -> Response:
     message = _find(message_id)
-    return answer(_shown(message, elsewhere().authors([message.author_id])))
+    return answer(_shown(message, elsewhere().authors(_named(message))))
 
 
 @blueprint.patch("/<id:message_id>")
 @authenticated
-@idempotent(messages_idempotency, prepare=_look_up_me)
+@idempotent(messages_idempotency, prepare=_look_up_mine)
 def edit(message_id: int) -> Response:
     change = body(schemas.MessageChange)
-    message = _find(message_id, with_for_update=True)
+    message = _find(message_id, with_for_update={"of": Message})
     if message.author_id != identity().id:
         raise forbidden("Only its author may edit a message.")
     message.body = change.body
@@ -125,7 +157,7 @@ def edit(message_id: int) -> Response:
 @authenticated
 @idempotent(messages_idempotency)
 def remove(message_id: int) -> Response:
-    message = _find(message_id, with_for_update=True)
+    message = _find(message_id, with_for_update={"of": Message})
     if message.author_id != identity().id and not identity().is_moderator:
         raise forbidden("Only its author or a moderator may delete a message.")
     db().delete(message)
@@ -135,7 +167,7 @@ def remove(message_id: int) -> Response:
 
 
 def _find(message_id: int, **options: Any) -> Message:
-    message = db().get(Message, message_id, **options)
+    message = db().get(Message, message_id, options=[WITH_QUOTED], **options)
     if message is None:
         raise not_found("message")
     return message
@@ -145,9 +177,18 @@ def _shown(message: Message, authors: Authors) -> schemas.Message:
     return schemas.Message(
         id=message.id,
         topic_id=message.topic_id,
-        author=authors.get(message.author_id) if message.author_id else None,
+        author=_name(message, authors),
         reply_to=message.reply_to,
+        quote=_quote(message.quoted, authors) if message.quoted else None,
         body=message.body,
         created_at=message.created_at,
         updated_at=message.updated_at,
     )
+
+
+def _name(message: Message, authors: Authors) -> schemas.Author | None:
+    return authors.get(message.author_id) if message.author_id else None
+
+
+def _quote(message: Message, authors: Authors) -> schemas.Quote:
+    return schemas.Quote(author=_name(message, authors), excerpt=message.body[: schemas.EXCERPT])

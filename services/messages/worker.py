@@ -11,7 +11,7 @@ from sqlalchemy import delete, text
 from sqlalchemy.orm import Session
 
 from forum.events import Event, Expiry, Handler, main
-from forum.idempotency import name_authors
+from forum.idempotency import name_authors, unname_quoted
 from forum.remote import forget_authors
 from services.messages.models import messages_idempotency
 
@@ -33,6 +33,7 @@ def handlers(redis: Redis) -> Mapping[str, Mapping[str, Handler]]:
         user_ids = [event.payload["user_id"] for event in events]
         session.execute(_ORPHAN, {"user_ids": user_ids})
         session.execute(delete(messages_idempotency).where(name_authors(messages_idempotency, user_ids)))
+        session.execute(unname_quoted(messages_idempotency, user_ids))
         forget_name(session, events)
 
     return {

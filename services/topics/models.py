@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Identity, Index, MetaData, Text, false, func, text
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import BigInteger, DateTime, ForeignKey, Identity, Index, MetaData, Text, false, func, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, Unmapped, mapped_column
 
 from forum.events import inbox_table, outbox_table
 from forum.idempotency import idempotency_table
+from forum.search import search_column
 
 
 class Base(DeclarativeBase):
@@ -26,16 +28,32 @@ def _now() -> Mapped[datetime]:
 
 class Topic(Base):
     __tablename__ = "topics"
-    __table_args__ = (Index("topics_activity_idx", "last_activity_at", "id"),)
+    __table_args__ = (
+        Index("topics_activity_idx", "pinned", "last_activity_at", "id"),
+        Index("topics_search_idx", "search", postgresql_using="gin"),
+    )
 
     id: Mapped[int] = _id()
     author_id: Mapped[int | None] = mapped_column(index=True)
     title: Mapped[str]
     locked: Mapped[bool] = mapped_column(server_default=false())
+    pinned: Mapped[bool] = mapped_column(server_default=false())
     message_count: Mapped[int] = mapped_column(server_default=text("0"))
     last_activity_at: Mapped[datetime] = _now()
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _now()
+    search: Unmapped[Any] = search_column("title")
+
+
+class TopicRead(Base):
+    """How far a user has read a topic."""
+
+    __tablename__ = "topics_reads"
+
+    user_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    topic_id: Mapped[int] = mapped_column(ForeignKey("topics.id", ondelete="CASCADE"), primary_key=True, index=True)
+    message_id: Mapped[int]
+    until: Mapped[datetime]
 
 
 topics_idempotency = idempotency_table(Base.metadata, "topics")

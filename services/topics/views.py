@@ -1,12 +1,13 @@
-"""/api/topics: open, list, read, edit, lock, delete."""
+"""/api/topics: open, list, search, read, edit, lock, pin, delete; and how far somebody has read one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from flask import Blueprint, Response, after_this_request, g, request
 from sqlalchemy import Select, func, select, tuple_
+from sqlalchemy.dialects.postgresql import insert as insert_or_update
 
 from forum import paging, schemas, viewcounts
 from forum.application import db, resources
@@ -15,8 +16,9 @@ from forum.idempotency import idempotent
 from forum.payload import answer, body, no_content, query
 from forum.problems import forbidden, not_found, unauthorized
 from forum.remote import elsewhere
-from forum.tokens import authenticated, identity
-from services.topics.models import Topic, topics_idempotency
+from forum.search import search
+from forum.tokens import authenticated, identity, reader
+from services.topics.models import Topic, TopicRead, topics_idempotency
 
 Authors = Mapping[int, schemas.Author | None]
 
@@ -43,12 +45,12 @@ def create() -> Response:
 @blueprint.get("")
 def listing() -> Response:
     asked = query(schemas.TopicsQuery)
+    if asked.ids is not None:
+        return _answer(_these(asked.ids))
+    if asked.sort == "views":
+        return _most_viewed(asked)
     rows = db().scalars(_after(asked).limit(asked.limit + 1)).all()
-    topics, cursor = paging.page(rows, asked.limit, asked.sort, _newest if asked.sort == "newest" else _activity)
-    views = viewcounts.read(resources().redis, [topic.id for topic in topics])
-    authors = elsewhere().authors(topic.author_id for topic in topics)
-    items = [_shown(topic, authors, views[topic.id]) for topic in topics]
-    return answer(schemas.Page[schemas.Topic](items=items, next=cursor))
+    return _answer(*paging.page(rows, asked.limit, asked.sort, _newest if asked.sort == "newest" else _activity))
 
 
 def _after(asked: schemas.TopicsQuery) -> Select[Topic]:
@@ -58,9 +60,53 @@ def _after(asked: schemas.TopicsQuery) -> Select[Topic]:
         topics = topics.order_by(Topic.id.desc())
         id = paging.after_id(asked.sort, asked.cursor)
         return topics if id is None else topics.where(Topic.id < id)
-    topics = topics.order_by(Topic.last_activity_at.desc(), Topic.id.desc())
+    topics = topics.order_by(Topic.pinned.desc(), Topic.last_activity_at.desc(), Topic.id.desc())
     place = paging.after_time(asked.sort, asked.cursor)
-    return topics if place is None else topics.where(tuple_(Topic.last_activity_at, Topic.id) < place)
+    if place is None:
+        return topics
+    # Not one comparison of three columns: the planner would guess from `pinned` alone how many rows that leaves.
+    pinned, *rest = place
+    earlier = tuple_(Topic.last_activity_at, Topic.id) < tuple_(*rest)
+    return topics.where(~Topic.pinned | earlier) if pinned else topics.where(~Topic.pinned, earlier)
+
+
+def _most_viewed(asked: schemas.TopicsQuery) -> Response:
+    """Redis has the order. It moves while it is read, so the cursor is a place in it: a topic may come twice."""
+    start = paging.after_id("views", asked.cursor) or 0
+    views = viewcounts.most_viewed(resources().redis, start, asked.limit + 1)
+    ids, cursor = paging.page(list(views), asked.limit, "views", lambda _: (start + asked.limit,))
+    return _answer(_these(ids), cursor)
+
+
+def _these(ids: Sequence[int]) -> list[Topic]:
+    """Those of `ids` that exist, in that order."""
+    rows = db().scalars(select(Topic).where(Topic.id.in_({id for id in ids if schemas.possible(id)})))
+    topics = {topic.id: topic for topic in rows}
+    return [topics[id] for id in dict.fromkeys(ids) if id in topics]
+
+
+@blueprint.get("/search")
+def find() -> Response:
+    """By words of their titles, the latest first."""
+    ids, cursor = search(db(), Topic.__table__, query(schemas.SearchQuery))
+    return _answer(_these(ids), cursor)
+
+
+def _answer(topics: Sequence[Topic], cursor: str | None = None) -> Response:
+    read = _read(topics)
+    views = viewcounts.read(resources().redis, [topic.id for topic in topics])
+    authors = elsewhere().authors(topic.author_id for topic in topics)
+    items = [_shown(topic, authors, views[topic.id], read.get(topic.id)) for topic in topics]
+    return answer(schemas.Page[schemas.Topic](items=items, next=cursor))
+
+
+def _read(topics: Iterable[Topic]) -> dict[int, TopicRead]:
+    """How far the one who asks has read these topics."""
+    user_id = reader()
+    if user_id is None:
+        return {}
+    theirs = (TopicRead.user_id == user_id) & TopicRead.topic_id.in_([topic.id for topic in topics])
+    return {read.topic_id: read for read in db().scalars(select(TopicRead).where(theirs))}
 
 
 def _newest(topic: Topic) -> paging.Key:
@@ -68,16 +114,35 @@ def _newest(topic: Topic) -> paging.Key:
 
 
 def _activity(topic: Topic) -> paging.Key:
-    return (topic.last_activity_at, topic.id)
+    return (topic.pinned, topic.last_activity_at, topic.id)
 
 
 @blueprint.get("/<id:topic_id>")
 def read(topic_id: int) -> Response:
     peek = query(schemas.TopicQuery).peek or request.method == "HEAD"
     topic = _find(topic_id)
+    read = _read([topic]).get(topic_id)
     redis = resources().redis
     views = viewcounts.read(redis, [topic_id])[topic_id] if peek else viewcounts.add(redis, topic_id)
-    return answer(_shown(topic, elsewhere().authors([topic.author_id]), views))
+    return answer(_shown(topic, elsewhere().authors([topic.author_id]), views, read))
+
+
+@blueprint.put("/<id:topic_id>/read")
+@authenticated
+@idempotent(topics_idempotency)
+def mark_read(topic_id: int) -> Response:
+    """The reader got this far; never back."""
+    reading = body(schemas.Reading)
+    here = select(Topic.id).where(Topic.id == topic_id).with_for_update(read=True, key_share=True)
+    if db().scalar(here) is None:
+        raise not_found("topic")
+    new = insert_or_update(TopicRead).values(user_id=identity().id, topic_id=topic_id, **reading.model_dump())
+    later = {
+        "message_id": func.greatest(TopicRead.message_id, new.excluded.message_id),
+        "until": func.greatest(TopicRead.until, new.excluded.until),
+    }
+    db().execute(new.on_conflict_do_update(index_elements=["user_id", "topic_id"], set_=later))
+    return no_content()
 
 
 def _look_up_author() -> None:
@@ -92,8 +157,8 @@ def edit(topic_id: int) -> Response:
     changes = body(schemas.TopicChange).changes()
     topic = _find(topic_id, with_for_update=True)
     _permit(topic)
-    if "locked" in changes and not identity().is_moderator:
-        raise forbidden("Only a moderator may lock or unlock a topic.")
+    if changes.keys() & {"locked", "pinned"} and not identity().is_moderator:
+        raise forbidden("Only a moderator may lock or pin a topic.")
     if changes:
         for field, value in {**changes, "updated_at": func.now()}.items():
             setattr(topic, field, value)
@@ -134,16 +199,18 @@ def _permit(topic: Topic) -> None:
         raise forbidden("Only its author or a moderator may change a topic.")
 
 
-def _shown(topic: Topic, authors: Authors, views: int | None) -> schemas.Topic:
+def _shown(topic: Topic, authors: Authors, views: int | None, read: TopicRead | None = None) -> schemas.Topic:
     return schemas.Topic(
         id=topic.id,
         title=topic.title,
         locked=topic.locked,
+        pinned=topic.pinned,
         author=authors.get(topic.author_id) if topic.author_id else None,
         message_count=topic.message_count,
         last_activity_at=topic.last_activity_at,
         created_at=topic.created_at,
         updated_at=topic.updated_at,
         views=views,
+        read=schemas.Read.model_validate(read) if read else None,
         edited=topic.updated_at > topic.created_at if resources().settings.show_edited else None,
     )

@@ -43,6 +43,7 @@ _SUBTRACT = text(
     """
 )
 _ORPHAN = text("UPDATE topics SET author_id = NULL WHERE author_id = ANY (:user_ids)")
+_FORGET = text("DELETE FROM topics_reads WHERE user_id = ANY (:user_ids)")
 
 
 def count_posted(session: Session, events: Sequence[Event]) -> None:
@@ -65,7 +66,8 @@ def handlers(redis: Redis) -> Mapping[str, Mapping[str, Handler]]:
     def forget_author(session: Session, events: Sequence[Event]) -> None:
         """Posts lose their author; answers kept for a repeat, which name them, go."""
         user_ids = [event.payload["user_id"] for event in events]
-        session.execute(_ORPHAN, {"user_ids": user_ids})
+        for statement in (_ORPHAN, _FORGET):
+            session.execute(statement, {"user_ids": user_ids})
         session.execute(delete(topics_idempotency).where(name_authors(topics_idempotency, user_ids)))
         forget_name(session, events)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tests.contract.client import Account, Client, created, ok, status
 
-FIELDS = {"id", "topic_id", "author", "reply_to", "body", "created_at", "updated_at"}
+FIELDS = {"id", "topic_id", "author", "reply_to", "quote", "body", "created_at", "updated_at"}
 
 
 def test_a_posted_message_is_there_for_everybody(author: Account, anybody: Client) -> None:
@@ -32,12 +32,28 @@ def test_a_reply_is_to_a_message_of_the_same_topic(author: Account, other: Accou
         assert answer.json()["errors"][0]["field"] == "reply_to"
 
 
+def test_a_reply_quotes_what_it_answers(author: Account, other: Account, anybody: Client) -> None:
+    topic = author.topic()["id"]
+    first = author.message(topic, "x" * 1000)
+    reply = other.message(topic, "Yes", reply_to=first["id"])
+    assert reply["quote"]["author"] == first["author"]
+    assert reply["quote"]["excerpt"] == "x" * 240
+    assert first["quote"] is None
+    path = f"/api/messages/{reply['id']}"
+    assert ok(anybody.get(path)) == reply
+    assert ok(anybody.get("/api/messages", params={"topic_id": topic}))["items"] == [first, reply]
+    assert ok(other.patch(path, {"body": "No"}))["quote"] == reply["quote"]
+    ok(author.patch(f"/api/messages/{first['id']}", {"body": "Changed"}))
+    assert ok(anybody.get(path))["quote"]["excerpt"] == "Changed"
+
+
 def test_a_deleted_message_leaves_its_replies(author: Account, anybody: Client) -> None:
     topic = author.topic()
     first = author.message(topic["id"])
     reply = author.message(topic["id"], "Yes", reply_to=first["id"])
     assert status(author.delete(f"/api/messages/{first['id']}")) == 204
-    assert ok(anybody.get(f"/api/messages/{reply['id']}"))["reply_to"] is None
+    left = ok(anybody.get(f"/api/messages/{reply['id']}"))
+    assert (left["reply_to"], left["quote"]) == (None, None)
 
 
 def test_a_message_needs_a_topic_that_is_there(author: Account) -> None:

@@ -45,7 +45,11 @@ def test_topics_come_latest_first_each_once_while_new_ones_are_opened(
         found += page["items"]
         cursor = page["next"]
         late.append(author.topic("late")["id"])
-    key = (lambda topic: topic["id"]) if sort == "newest" else (lambda topic: (topic["last_activity_at"], topic["id"]))
+    key = (
+        (lambda topic: topic["id"])
+        if sort == "newest"
+        else (lambda topic: (topic["pinned"], topic["last_activity_at"], topic["id"]))
+    )
     assert found == sorted(found, key=key, reverse=True)
     ids = [topic["id"] for topic in found]
     assert len(ids) == len(set(ids))
@@ -94,8 +98,9 @@ def test_a_cursor_that_is_not_ours_is_refused(anybody: Client, cursor: str) -> N
 @pytest.mark.parametrize(
     "place",
     [
-        ["2020-01-01", True], ["yesterday", 1], [None, 1], ["2020-01-01T00:00:00+00:00"], ["2020-01-01", 2**63],
-        ["0001-01-01T00:00:00+14:00", 1], ["9999-12-31T23:59:59-14:00", 1], [1e300, 1],
+        [0, "2020-01-01", True], [0, "yesterday", 1], [0, None, 1], ["2020-01-01T00:00:00+00:00", 1],
+        [0, "2020-01-01", 2**63], [0, "0001-01-01T00:00:00+14:00", 1], [0, "9999-12-31T23:59:59-14:00", 1],
+        [0, 1e300, 1], [1, 2, 3, 4],
     ],
 )  # fmt: skip
 def test_a_cursor_to_a_time_that_cannot_be_is_refused(anybody: Client, place: list[Any]) -> None:

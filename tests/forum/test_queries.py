@@ -90,6 +90,27 @@ def test_a_list_is_one_query_answered_from_an_index(
 
 
 @pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize("module", ["topics", "messages"])
+def test_a_search_walks_back_for_a_common_word_and_looks_a_rare_one_up(
+    app: Flask, client: FlaskClient, environment: dict[str, str], module: str
+) -> None:
+    text, rare = {"topics": ("title", "t77"), "messages": ("body", "m77")}[module]
+    with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
+        connection.execute(f"UPDATE {module} SET {text} = {text} || ' everywhere' WHERE id % 3 = 0")
+        connection.execute(f"VACUUM ANALYZE {module}")
+        for word, indexes in (("everywhere", ["pkey"]), (rare, ["pkey", "search_idx"])):
+            with statements(app) as sent:
+                assert client.get(f"/api/{module}/search?q={word}").json["items"]  # type: ignore[index]
+            ways = [each for each in sent if "websearch" in each[0]]
+            assert len(ways) == len(indexes)
+            for (statement, parameters), index in zip(ways, indexes, strict=True):
+                plan = "\n".join(row[0] for row in connection.execute("EXPLAIN " + statement, parameters))
+                assert f"{module}_{index}" in plan, plan
+                assert "Seq Scan" not in plan, plan
+                assert ("Sort" in plan) == (index == "search_idx"), plan
+
+
+@pytest.mark.usefixtures("filled")
 def test_a_batch_of_users_is_one_query(app: Flask, client: FlaskClient) -> None:
     client.get("/api/users?ids=1")
     with statements(app) as sent:

@@ -80,6 +80,11 @@ def test_a_deleted_account_is_found_nowhere(
     ]
     ok(moderator.patch(f"/api/topics/{topic}", {"locked": True}, headers=key()))
     kept = created(moderator.post("/api/messages", {"topic_id": theirs, "body": "Mine"}, headers=(mine := key())))
+    quoting = {"topic_id": theirs, "body": "As you say", "reply_to": posts[1]}
+    reply = created(moderator.post("/api/messages", quoting, headers=(quotes := key())))
+    assert reply["quote"]["author"]["username"] == NAMES[0]
+    mark = {"message_id": kept["id"], "until": kept["created_at"]}
+    assert status(somebody.request("PUT", f"/api/topics/{theirs}/read", json=mark)) == 204
     ok(anybody.get("/api/messages", params={"topic_id": topic}))
     before = found(places, redis)
     owners = {"users", "users_idempotency", "topics_idempotency", "messages_idempotency"}
@@ -92,6 +97,10 @@ def test_a_deleted_account_is_found_nowhere(
     assert status(somebody.delete(f"/api/users/{user_id}", headers=last)) == 204
     again = moderator.post("/api/messages", {"topic_id": theirs, "body": "Mine"}, headers=mine)
     assert created(again)["id"] == kept["id"]
+    again = created(moderator.post("/api/messages", quoting, headers=quotes))
+    assert (again["id"], again["quote"]) == (reply["id"], {"author": None, "excerpt": "Stays, too"})
+    topics = places.get("topics") or places["monolith"]
+    assert not topics.value("SELECT count(*) FROM topics_reads WHERE user_id = %s", (user_id,))
     for post in posts:
         shown = ok(anybody.get(f"/api/messages/{post}"))
         assert (shown["author"], shown["body"]) == (None, "Stays, too")
