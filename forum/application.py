@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from forum import logs, metrics, payload, problems
 from forum.database import Database
+from forum.events.metrics import Events
 from forum.redis_client import connect
 from forum.settings import Settings, SettingsError, give_up
 from forum.tokens import Keys
@@ -44,8 +45,8 @@ def base_app(site: str, settings: Settings, *, keys: Keys, database: Database | 
     logs.configure(settings.log_level, site)
     app = Flask(f"{site}.app")
     strangler = Strangler()
-    # Requests can do without Redis, so they don't wait for it long.
-    app.extensions["forum"] = Resources(settings, connect(settings.redis_url, timeout=0.25), strangler, database)
+    redis = connect(settings.redis_url, timeout=0.25)  # requests can do without Redis, so they don't wait for it long
+    app.extensions["forum"] = Resources(settings, redis, strangler, database)
     app.extensions["forum.keys"] = keys
     payload.init_app(app)
     problems.init_app(app)
@@ -53,6 +54,8 @@ def base_app(site: str, settings: Settings, *, keys: Keys, database: Database | 
     if database is not None:
         database.init_app(app)
     strangler.init_app(app, site=site, session=database.session if database else None)
+    if database is not None:
+        metrics.add(app, Events(site, database.engine, redis, strangler.modules))
     app.before_request_funcs[None].insert(0, payload.refuse_large)  # before the facade, which reads the body
     return app
 

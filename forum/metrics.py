@@ -1,11 +1,12 @@
-"""/metrics: requests by method, endpoint and status, and how long they took."""
+"""/metrics: requests by method, endpoint and status, how long they took, and what else the application has to tell."""
 
 from __future__ import annotations
 
 import time
 
 from flask import Flask, Response, g, request, request_started
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.registry import Collector
 
 REQUESTS = Counter("forum_http_requests_total", "Requests answered.", ["site", "method", "endpoint", "status"])
 SECONDS = Histogram("forum_http_request_seconds", "Time to answer a request.", ["site", "method", "endpoint"])
@@ -29,4 +30,16 @@ def init_app(app: Flask) -> None:
 
     request_started.connect(start, app, weak=False)
     app.after_request(count)
-    app.add_url_rule("/metrics", "metrics", lambda: Response(generate_latest(), content_type=CONTENT_TYPE_LATEST))
+    # The process's own, which all its applications share, and the application's, asked when somebody wants to know.
+    registry = app.extensions["forum.metrics"] = CollectorRegistry()
+
+    def show() -> Response:
+        return Response(generate_latest() + generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+    app.add_url_rule("/metrics", "metrics", show)
+
+
+def add(app: Flask, collector: Collector) -> None:
+    """Have /metrics show what `collector` collects."""
+    registry: CollectorRegistry = app.extensions["forum.metrics"]
+    registry.register(collector)

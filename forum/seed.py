@@ -27,7 +27,10 @@ BIG = 0.04
 STEP = 500
 """Rows between two looks at the progress bar."""
 CONTENT = ("users", "sessions", "topics", "topics_reads", "messages")
-BESIDE = ("users_idempotency", "topics_idempotency", "messages_idempotency", "topics_inbox", "messages_inbox", "outbox")
+BESIDE = (
+    "users_idempotency", "topics_idempotency", "topics_inbox", "topics_parked",
+    "messages_idempotency", "messages_inbox", "messages_parked", "messages_counted", "outbox",
+)  # fmt: skip
 
 
 class SeedError(Exception):

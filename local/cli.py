@@ -13,7 +13,7 @@ import click
 
 from local import orphans
 from local.errors import LocalError, run_command
-from local.layout import APPS
+from local.layout import APPS, SITES
 from local.stack import Stack
 from local.stages import STAGES, Stages, number, progress
 from local.state import State, locate
@@ -30,6 +30,7 @@ def cli(context: click.Context) -> None:
     strangler-local status         what runs, and where
     strangler-local logs users-1   what a process says
     strangler-local restart users  replace the processes of one application, one after another
+    strangler-local events topics  how far its events are behind; see: strangler-local events topics --help
     strangler-local down           stop it; --purge removes its data too
 
     \b
@@ -133,6 +134,17 @@ def restart(state: State, name: str) -> None:
             stack.stop([one])
             stack.start([one])
             _say(f"{one} is ready again")
+
+
+@cli.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("site", type=click.Choice(SITES))
+@click.argument("words", nargs=-1)
+@click.pass_obj
+def events(state: State, site: str, words: tuple[str, ...]) -> None:
+    """What the worker of SITE is behind with: lag, parked, retry, drop, replay, recount (WORDS; --help)."""
+    done = Stack(state, _say).module(site, "worker", *(words or ("lag",)))
+    click.echo(done.stdout, nl=False)
+    raise SystemExit(done.returncode)
 
 
 @cli.command()

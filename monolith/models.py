@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, Unmapped, mapped_column, relationship
 
-from forum.events import inbox_table, outbox_table
+from forum.events import inbox_table, outbox_table, parked_table
 from forum.idempotency import idempotency_table
 from forum.search import search_column
 
@@ -115,6 +115,8 @@ class Topic(Base):
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _now()
     search: Unmapped[Any] = search_column("title")
+    counted: Mapped[int] = mapped_column(server_default=text("0"))
+    """The version of the count that `message_count` and `last_activity_at` are from (forum/events/counting.py)."""
 
     author: Mapped[User | None] = relationship(back_populates="topics", lazy="raise")
     messages: Mapped[list[Message]] = relationship(back_populates="topic", **_MANY)
@@ -134,7 +136,7 @@ class TopicRead(Base):
 class Message(Base):
     __tablename__ = "messages"
     __table_args__ = (
-        Index("messages_topic_idx", "topic_id", "id"),
+        Index("messages_topic_idx", "topic_id", "id", postgresql_include=["created_at"]),
         Index("messages_search_idx", "search", postgresql_using="gin"),
     )
 
@@ -152,9 +154,20 @@ class Message(Base):
     quoted: Mapped[Message | None] = relationship(remote_side="Message.id", lazy="raise", viewonly=True)
 
 
+class MessagesCounted(Base):
+    """How often a topic's messages were counted (forum/events/counting.py)."""
+
+    __tablename__ = "messages_counted"
+
+    topic_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    version: Mapped[int]
+
+
 users_idempotency = idempotency_table(Base.metadata, "users")
 topics_idempotency = idempotency_table(Base.metadata, "topics")
 messages_idempotency = idempotency_table(Base.metadata, "messages")
 topics_inbox = inbox_table(Base.metadata, "topics")
 messages_inbox = inbox_table(Base.metadata, "messages")
+topics_parked = parked_table(Base.metadata, "topics")
+messages_parked = parked_table(Base.metadata, "messages")
 outbox = outbox_table(Base.metadata)

@@ -8,10 +8,11 @@ inbox, so that an event delivered again changes nothing. A `Worker` is the proce
 """
 
 from forum.events.cleaning import Cleaner, Expiry
+from forum.events.command import main
 from forum.events.consumer import Consumer, Event, Handler
-from forum.events.outbox import drained, emit, inbox_table, outbox_table
+from forum.events.outbox import drained, emit, inbox_table, outbox_table, parked_table
 from forum.events.relay import Relay
-from forum.events.worker import Worker, main
+from forum.events.worker import Worker
 
 __all__ = [
     "Cleaner",
@@ -26,4 +27,5 @@ __all__ = [
     "inbox_table",
     "main",
     "outbox_table",
+    "parked_table",
 ]

@@ -1,4 +1,4 @@
-"""Tables of the events: the outbox (one per database, stays with it) and a module's inbox (moves with the module)."""
+"""Tables of the events: the outbox (one per database, stays with it); a module's inbox and parked events (move)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from sqlalchemy import (
     Engine,
     Identity,
     Index,
+    Integer,
     MetaData,
     Table,
     Text,
@@ -55,12 +56,32 @@ def inbox_table(metadata: MetaData, module: str) -> Table:
     )
 
 
-def emit(session: Session | scoped_session[Session], type_: str, payload: Mapping[str, Any]) -> None:
+def parked_table(metadata: MetaData, module: str) -> Table:
+    """The definition of `MODULE_parked`: events that their handler could not cope with, until an operator decides.
+
+    The payload is text: what jsonb would refuse must be kept, too.
+    """
+    return Table(
+        f"{module}_parked",
+        metadata,
+        Column("event_id", Uuid, primary_key=True),
+        Column("type", Text, nullable=False),
+        Column("payload", Text, nullable=False),
+        Column("at", DateTime(timezone=True), nullable=False),
+        Column("error", Text, nullable=False),
+        Column("deliveries", Integer, nullable=False),
+        Column("parked_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    )
+
+
+def emit(session: Session | scoped_session[Session], type_: str, *payloads: Mapping[str, Any]) -> None:
     """Tell the other modules: published after the session's transaction commits, never if it does not.
 
-    `payload` must be JSON: ids as integers, times as RFC 3339 text.
+    Each of `payloads` is an event. They must be JSON: ids as integers, times as RFC 3339 text.
     """
-    session.execute(_EMIT, {"event_id": uuid4(), "type": type_, "payload": json.dumps(payload)})
+    rows = [{"event_id": uuid4(), "type": type_, "payload": json.dumps(payload)} for payload in payloads]
+    if rows:
+        session.execute(_EMIT, rows)
 
 
 def drained(engine: Engine) -> bool:

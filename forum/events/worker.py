@@ -6,12 +6,9 @@ what the outbox holds.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
-import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,24 +20,17 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from forum import logs
-from forum.database import Database
 from forum.events.cleaning import Cleaner, Expiry
 from forum.events.consumer import Consumer, Handler
 from forum.events.outbox import drained
 from forum.events.relay import KEEP, Relay
-from forum.redis_client import connect
-from forum.settings import BOOT_FAILED, SettingsError, StoreSettings, load
 from strangler.config import Config
-from strangler.config import load as load_config
-from strangler.errors import StranglerError
 from strangler.ownership import OwnershipReader
 
 logger = logging.getLogger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds between attempts while something is away
 GRACE = 10.0  # seconds that a step may take to end
-REDIS_SECONDS = 5.0  # time-out of a worker's Redis calls; longer than a consumer's read waits for an event
 
 
 class Worker:
@@ -117,7 +107,7 @@ class Worker:
             while not drained(self.engine) and time.monotonic() < until:
                 time.sleep(self._relay.step())
         except (RedisError, OperationalError, InterfaceError) as error:
-            logger.warning("what the outbox still has waits for the next worker: %s", _first_line(error))
+            logger.warning("what the outbox still has waits for the next worker: %s", first_line(error))
 
     def _repeat(self, name: str, step: Callable[[], float]) -> None:
         pause = FIRST_PAUSE
@@ -126,7 +116,7 @@ class Worker:
             try:
                 wait = step()
             except (RedisError, OperationalError, InterfaceError) as error:
-                reason = _first_line(error)
+                reason = first_line(error)
                 if reason != away:
                     logger.warning("%s waits: %s", name, reason)
                 away = reason
@@ -143,48 +133,6 @@ class Worker:
             pause = min(2 * pause, LONGEST_PAUSE)
 
 
-def main(
-    site: str,
-    handlers: Callable[[Redis], Mapping[str, Mapping[str, Handler]]],
-    expiries: Callable[[timedelta], Sequence[Expiry]],
-    argv: Sequence[str] | None = None,
-) -> int:
-    """The command line of a worker module; answers the exit code. Configured by the environment (`StoreSettings`).
-
-    `--drained` asks only whether the outbox is empty. `handlers` is given the worker's Redis and answers each module's
-    handlers by event type; `expiries` is told how long to keep rows.
-    """
-    parser = argparse.ArgumentParser(description=f"Relay and handle the events of {site}.")
-    parser.add_argument("--drained", action="store_true", help="exit 0 when every event has been published, else 1")
-    only_ask = parser.parse_args(argv).drained
-    settings = load(StoreSettings)
-    logs.configure(settings.log_level, f"{site}-worker")
-    keep = timedelta(days=settings.keep_days)
-    try:
-        engine = Database.of(settings, f"{site} worker").engine
-        if only_ask:
-            return 0 if drained(engine) else 1
-        redis = connect(settings.redis_url, timeout=REDIS_SECONDS)
-        worker = Worker(
-            site,
-            engine=engine,
-            redis=redis,
-            config=load_config(),
-            handlers=handlers(redis),
-            expiries=expiries(keep),
-            keep=keep,
-        )
-    except OperationalError as error:
-        print(f"cannot tell: {_first_line(error)}", file=sys.stderr)
-        return 2
-    except (SettingsError, StranglerError) as error:
-        print(error, file=sys.stderr)
-        return BOOT_FAILED
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda *_: worker.stop())
-    worker.run()
-    return 0
-
-
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What PostgreSQL or Redis says, in a line."""
     return str(getattr(error, "orig", None) or error).strip().partition("\n")[0]

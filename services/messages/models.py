@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import BigInteger, DateTime, ForeignKey, Identity, Index, MetaData, Text, func
 from sqlalchemy.orm import DeclarativeBase, Mapped, Unmapped, mapped_column, relationship
 
-from forum.events import inbox_table, outbox_table
+from forum.events import inbox_table, outbox_table, parked_table
 from forum.idempotency import idempotency_table
 from forum.search import search_column
 
@@ -29,7 +29,7 @@ def _now() -> Mapped[datetime]:
 class Message(Base):
     __tablename__ = "messages"
     __table_args__ = (
-        Index("messages_topic_idx", "topic_id", "id"),
+        Index("messages_topic_idx", "topic_id", "id", postgresql_include=["created_at"]),
         Index("messages_search_idx", "search", postgresql_using="gin"),
     )
 
@@ -45,6 +45,16 @@ class Message(Base):
     quoted: Mapped[Message | None] = relationship(remote_side="Message.id", lazy="raise", viewonly=True)
 
 
+class MessagesCounted(Base):
+    """How often a topic's messages were counted (forum/events/counting.py)."""
+
+    __tablename__ = "messages_counted"
+
+    topic_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    version: Mapped[int]
+
+
 messages_idempotency = idempotency_table(Base.metadata, "messages")
 messages_inbox = inbox_table(Base.metadata, "messages")
+messages_parked = parked_table(Base.metadata, "messages")
 outbox = outbox_table(Base.metadata)

@@ -1,4 +1,4 @@
-"""`python -m services.messages.worker`: deletes the messages of deleted topics, forgets deleted authors, relays."""
+"""`python -m services.messages.worker`: counts messages, deletes those of deleted topics, forgets authors, relays."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ from sqlalchemy import delete, text
 from sqlalchemy.orm import Session
 
 from forum.events import Event, Expiry, Handler, main
+from forum.events.counting import count
 from forum.idempotency import name_authors, unname_quoted
 from forum.remote import forget_authors
 from services.messages.models import messages_idempotency
 
 _DELETE = text("DELETE FROM messages WHERE topic_id = ANY (:topic_ids)")
+_UNCOUNT = text("DELETE FROM messages_counted WHERE topic_id = ANY (:topic_ids)")
 _ORPHAN = text("UPDATE messages SET author_id = NULL WHERE author_id = ANY (:user_ids)")
 
 
 def delete_with_topic(session: Session, events: Sequence[Event]) -> None:
     """Nobody counts these: the counter went with the topic."""
-    session.execute(_DELETE, {"topic_ids": [event.payload["topic_id"] for event in events]})
+    topic_ids = {"topic_ids": [event.payload["topic_id"] for event in events]}
+    session.execute(_DELETE, topic_ids)
+    session.execute(_UNCOUNT, topic_ids)
 
 
 def handlers(redis: Redis) -> Mapping[str, Mapping[str, Handler]]:
@@ -38,6 +42,9 @@ def handlers(redis: Redis) -> Mapping[str, Mapping[str, Handler]]:
 
     return {
         "messages": {
+            "message.posted": count,
+            "message.deleted": count,
+            "topics.recount": count,
             "topic.deleted": delete_with_topic,
             "user.updated": forget_name,
             "user.deleted": forget_author,

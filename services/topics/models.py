@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import BigInteger, DateTime, ForeignKey, Identity, Index, MetaData, Text, false, func, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, Unmapped, mapped_column
 
-from forum.events import inbox_table, outbox_table
+from forum.events import inbox_table, outbox_table, parked_table
 from forum.idempotency import idempotency_table
 from forum.search import search_column
 
@@ -43,6 +43,8 @@ class Topic(Base):
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _now()
     search: Unmapped[Any] = search_column("title")
+    counted: Mapped[int] = mapped_column(server_default=text("0"))
+    """The version of the count that `message_count` and `last_activity_at` are from (forum/events/counting.py)."""
 
 
 class TopicRead(Base):
@@ -58,4 +60,5 @@ class TopicRead(Base):
 
 topics_idempotency = idempotency_table(Base.metadata, "topics")
 topics_inbox = inbox_table(Base.metadata, "topics")
+topics_parked = parked_table(Base.metadata, "topics")
 outbox = outbox_table(Base.metadata)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import stat
@@ -15,6 +16,7 @@ import requests
 from local import probe
 from local.cli import take_down
 from local.layout import Layout
+from local.state import CHECKOUT
 from local.supervisor import Supervisor
 from tests.local.conftest import Local, one_line
 
@@ -128,3 +130,16 @@ def test_a_taken_port_of_an_application_is_exchanged(stopped: Local) -> None:
         assert all(not url.endswith(f":{port}") for url in stopped.public)
     stopped.succeed("down", "--purge")
     assert not stopped.state.root.exists()
+
+
+def test_the_commands_that_see_to_events_do_what_docs_say(running: Local) -> None:
+    text = (CHECKOUT / "docs" / "events.md").read_text()
+    lines = re.findall(r"^    \.venv/bin/strangler-local (events .*)$", text, re.MULTILINE)
+    assert len(lines) == 6
+    said = [running.succeed(*line.split()) for line in lines]
+    assert "topics: 0 not delivered, 0 not acknowledged" in said[0]
+    assert said[1:] == [
+        "nothing is parked\n", "0 will be tried again\n", "0 dropped\n", "0 events will be published again\n",
+        "0 topics will be counted\n",
+    ]  # fmt: skip
+    assert "--since" in running("events", "topics", "replay").stdout

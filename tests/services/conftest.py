@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,11 +15,11 @@ import psycopg
 import pytest
 from psycopg import sql
 from redis import Redis
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from forum.database import Database
-from forum.events import Handler, Worker, emit
+from forum.events import Event, Handler, Worker, emit
 from forum.migrations import upgrade
 from forum.redis_client import connect
 from local.databases import APPLICATION, prepare
@@ -86,6 +86,32 @@ class Place:
         return int(self.value("SELECT message_count FROM topics WHERE id = %s", (topic_id,)))
 
 
+def add_up(session: Session, events: Sequence[Event]) -> None:
+    """A handler that shows how often an event was handled: done twice, it counts twice."""
+    for event in sorted(events, key=lambda event: int(event.payload["topic_id"])):
+        step = {"message.posted": 1, "message.deleted": -1}[event.type]
+        session.execute(
+            text(
+                "UPDATE topics SET message_count = message_count + :step,"
+                " last_activity_at = greatest(last_activity_at, CAST(:at AS timestamptz)) WHERE id = :topic"
+            ),
+            {"step": step, "at": event.payload["created_at"], "topic": event.payload["topic_id"]},
+        )
+
+
+ADD_UP: Mapping[str, Handler] = {"message.posted": add_up, "message.deleted": add_up}
+
+
+def handlers_of(site: str, redis: Redis) -> Mapping[str, Mapping[str, Handler]]:
+    """As the site's worker has them."""
+    found: Mapping[str, Mapping[str, Handler]] = {}
+    if site == "monolith":
+        found = importlib.import_module("monolith.handlers").HANDLERS
+    elif site != "users":
+        found = importlib.import_module(f"services.{site}.worker").handlers(redis)
+    return found
+
+
 @pytest.fixture
 def place(cluster: Cluster) -> Iterator[Callable[[str], Place]]:
     """Makes the database of a site; a service's belongs to the service, as after its move."""
@@ -120,13 +146,12 @@ def redis(redis_server: RedisServer) -> Iterator[Redis]:
 
 
 @contextmanager
-def working(place: Place, redis: Redis) -> Iterator[Worker]:
-    """The worker of a site, in this process."""
-    handlers: Mapping[str, Mapping[str, Handler]] = {}
-    if place.site == "monolith":
-        handlers = importlib.import_module("monolith.handlers").HANDLERS
-    elif place.site != "users":
-        handlers = importlib.import_module(f"services.{place.site}.worker").handlers(redis)
+def working(place: Place, redis: Redis, adds_up: bool = False) -> Iterator[Worker]:
+    """The worker of a site, in this process. adds_up: topics does not take the counts of messages, but adds up itself."""
+    handlers = dict(handlers_of(place.site, redis))
+    if adds_up and "topics" in handlers:
+        others = {type_: handler for type_, handler in handlers["topics"].items() if type_ != "topic.counted"}
+        handlers["topics"] = others | ADD_UP
     worker = Worker(place.site, engine=place.engine, redis=redis, config=place.config, handlers=handlers)
     thread = threading.Thread(target=worker.run)
     thread.start()

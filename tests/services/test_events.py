@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,16 +12,16 @@ from redis import Redis
 
 from forum.events import Cleaner, Consumer, Expiry, Relay, Worker, drained, relay
 from forum.events.relay import MARKS, STREAM
-from services.topics.worker import handlers
 from tests.servers import RedisServer, wait_for
-from tests.services.conftest import Place, working
+from tests.services.conftest import ADD_UP, Place
+from tests.services.conftest import working as really_working
 
 Make = Callable[..., Place]
+working = partial(really_working, adds_up=True)
 
 
 def consumer(place: Place, redis: Redis, name: str = "one", owner: bool = True) -> Consumer:
-    by_type = handlers(redis)["topics"]
-    return Consumer("topics", by_type, engine=place.engine, redis=redis, owns=lambda: owner, name=name)
+    return Consumer("topics", ADD_UP, engine=place.engine, redis=redis, owns=lambda: owner, name=name)
 
 
 def publish(place: Place, redis: Redis) -> Relay:
@@ -44,7 +45,7 @@ def test_an_event_counts_once_and_moves_last_activity(place: Make, redis: Redis)
     before = topics.value("SELECT last_activity_at FROM topics WHERE id = %s", (topic,))
     for number in (1, 2, 3):
         topics.post(topic, number)
-    topics.emit("message.deleted", topic_id=topic, message_id=2)
+    topics.emit("message.deleted", topic_id=topic, message_id=2, created_at=None)
     with working(topics, redis):
         wait_for(lambda: topics.messages_of(topic) == 2, "the counter")
     assert topics.messages_of(other) == 0
@@ -227,7 +228,7 @@ def test_only_the_owner_handles(place: Make, redis: Any) -> None:
     monolith.post(topic, 1)
     publish(monolith, redis)
     by_site = {
-        each.site: Worker(each.site, engine=each.engine, redis=redis, config=each.config, handlers=handlers(redis))
+        each.site: Worker(each.site, engine=each.engine, redis=redis, config=each.config, handlers={"topics": ADD_UP})
         for each in (topics, monolith)
     }
     for site in ("topics", "monolith"):
@@ -270,7 +271,7 @@ def test_a_message_posted_while_its_topic_is_deleted_goes_too(place: Make, redis
     topics.query("ALTER TABLE topics DISABLE TRIGGER strangler_fence")
     topics.query("DELETE FROM topics")
     messages.query("ALTER TABLE messages DISABLE TRIGGER strangler_fence")
-    with working(topics, redis), working(messages, redis):
+    with really_working(topics, redis), working(messages, redis):
         topics.emit("topic.deleted", topic_id=topic)
         wait_for(lambda: messages.value("SELECT count(*) FROM messages_inbox") == 1, "topic.deleted")
         messages.query("INSERT INTO messages (topic_id, body) VALUES (%s, 'too late')", (topic,))

@@ -31,7 +31,8 @@ def test_each_message_is_counted_once_while_topics_moves_to_and_fro(place: Calla
             posted += 1
 
     poster = threading.Thread(target=post)
-    with working(monolith, redis), working(topics, redis), Move(config, "topics") as move:
+    both = working(monolith, redis, adds_up=True), working(topics, redis, adds_up=True)
+    with both[0], both[1], Move(config, "topics") as move:
         try:
             poster.start()
             move.create()

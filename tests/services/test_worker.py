@@ -15,6 +15,7 @@ from tests.servers import RedisServer, wait_for
 from tests.services.conftest import Place
 
 ROOT = Path(__file__).parents[2]
+HANDLED = "SELECT count(*) FROM topics_inbox"
 
 
 def environment(place: Place, redis_server: RedisServer) -> dict[str, str]:
@@ -29,21 +30,20 @@ def test_a_killed_workers_work_is_done_by_the_next(
     place: Callable[[str], Place], redis: Redis, redis_server: RedisServer, tmp_path: Path
 ) -> None:
     topics = place("topics")
-    topic, posted = topics.topic(), 300
+    posted = 300
     command = [sys.executable, "-m", "services.topics.worker"]
     with (tmp_path / "log").open("wb") as log:
         for number in range(posted):
-            topics.post(topic, number)
+            topics.emit("user.updated", user_id=number)
         first = subprocess.Popen(command, env=environment(topics, redis_server), cwd=ROOT, stderr=log)
-        wait_for(lambda: topics.messages_of(topic) > 0, "the first to begin")
+        wait_for(lambda: topics.value(HANDLED) > 0, "the first to begin")
         first.kill()  # wherever it stands
         first.wait(10)
-        topics.post(topic, posted)
+        topics.emit("user.updated", user_id=posted)
         second = subprocess.Popen(command, env=environment(topics, redis_server), cwd=ROOT, stderr=log)
-        wait_for(lambda: topics.messages_of(topic) == posted + 1, "the second to do the rest")
+        wait_for(lambda: topics.value(HANDLED) == posted + 1, "the second to do the rest")
         second.terminate()
         assert second.wait(15) == 0, (tmp_path / "log").read_text()
-    assert topics.messages_of(topic) == posted + 1
     consumers = [each["name"] for each in redis.xinfo_consumers("forum:events", "topics")]
     assert not any(f"/{second.pid}/" in name for name in consumers), "it did not sign off"
 
