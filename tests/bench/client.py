@@ -1,6 +1,6 @@
 """Requests to a server, as fast as it answers, over connections that stay: a client that costs little itself.
 
-A process of its own (`python -m tests.bench.client ADDRESS PORT SECONDS CONNECTIONS PATH...`), so that it does not share
+A process of its own (`python -m tests.bench.client HOST PORT SECONDS CONNECTIONS PATH...`), so that it does not share
 the measuring process's lock; it says as JSON how long each answer took, in ms.
 """
 

@@ -147,7 +147,7 @@ def redis(redis_server: RedisServer) -> Iterator[Redis]:
 
 @contextmanager
 def working(place: Place, redis: Redis, adds_up: bool = False) -> Iterator[Worker]:
-    """The worker of a site, in this process. adds_up: topics does not take the counts of messages, but adds up itself."""
+    """The worker of a site, in this process. adds_up: topics does not take what messages counts, but adds up itself."""
     handlers = dict(handlers_of(place.site, redis))
     if adds_up and "topics" in handlers:
         others = {type_: handler for type_, handler in handlers["topics"].items() if type_ != "topic.counted"}
