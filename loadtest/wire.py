@@ -55,8 +55,12 @@ class Answer:
 
     @property
     def unknown(self) -> bool:
-        """Whether the request may or may not have been carried out: worth asking again with the same key."""
-        return self.status == 0 or self.status >= 500 or self.status in (408, 425, 429)
+        """Whether the request may or may not have been carried out: worth asking again with the same key.
+
+        A refusal that nobody of the forum has signed is a gateway's: it had no route, whatever came of an earlier try.
+        """
+        unsigned = self.failed and self.sight.served_by is None
+        return self.status == 0 or self.status >= 500 or self.status in (408, 425, 429) or unsigned
 
 
 class Wire:

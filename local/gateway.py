@@ -44,8 +44,17 @@ def write(state: State, redis_url: str, admin: str, public: str, sites: Mapping[
 
 FIXED = {
     "http": {
-        # What one site tells another is not for the public to say.
-        "middlewares": {"strip": {"headers": {"customRequestHeaders": {"Strangler-Forwarded": ""}}}},
+        "middlewares": {
+            # What one site tells another is not for the public to say.
+            "strip": {"headers": {"customRequestHeaders": {"Strangler-Forwarded": ""}}},
+            "later": {"headers": {"customResponseHeaders": {"Retry-After": "1"}}},
+        },
+        # As long as there are no routes from Redis, Traefik would say 404, which is a lie about a user or a message.
+        # This is behind every other route: nobody serves it, and that is a 503.
+        "routers": {
+            "nobody": {"rule": "PathPrefix(`/`)", "priority": 1, "service": "nobody", "middlewares": ["later"]}
+        },
+        "services": {"nobody": {"loadBalancer": {"servers": []}}},
     }
 }
 
@@ -102,6 +111,7 @@ class Gateway:
             router["rule"].removeprefix("PathPrefix(`").removesuffix("`)"): router["service"].partition("@")[0]
             for router in json.loads(answer[1])
             if router.get("entryPoints") == ["public"] and router.get("status") == "enabled"
+            if router["provider"] == "redis"
         }
 
     def requests(self, kind: str, name: str) -> float:

@@ -58,6 +58,21 @@ class Load:
         wait_for(lambda: self.ended or self.live()["requests"] >= wanted, f"{requests} requests", 180, self.said)
         assert not self.ended, f"the load has ended: {self.said()}"
 
+    def acknowledged(self, writes: int = 3) -> None:
+        """Wait for so many further writes to be acknowledged."""
+        ledger = self.out / "ledger.jsonl"
+        with ledger.open("rb") as lines:
+            lines.seek(0, os.SEEK_END)
+            left = writes
+
+            def enough() -> bool:
+                nonlocal left
+                left -= lines.read().count(b'"e":"ack"')
+                return self.ended or left <= 0
+
+            wait_for(enough, f"{writes} writes", 180, self.said)
+        assert not self.ended, f"the load has ended: {self.said()}"
+
     def finish(self) -> dict[str, Any]:
         """Stop, check; the figures of report.json."""
         self.process.terminate()

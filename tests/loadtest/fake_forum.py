@@ -158,6 +158,8 @@ class FakeForum:
 
         @app.after_request
         def _after(response: Response) -> Response:
+            if request.method != "GET" and self.trick("no route", every=15, at_most=8):
+                return Response("404 page not found\n", 404)
             response.headers["X-Served-By"] = self.served_by
             if request.method != "GET" and (
                 self.trick("503 after", every=15, at_most=8) or self.trick("forget keys", every=15, at_most=8)

@@ -73,6 +73,7 @@ def test_a_forum_that_breaks_its_word_is_red(out: Path, mischief: str, right: Ca
         pytest.param("500 before", id="a 500, and nothing done"),
         pytest.param("503 after", id="a 503 after it was done"),
         pytest.param("hang up", id="a connection closed without an answer"),
+        pytest.param("no route", id="a gateway's 404 after it was done"),
     ],
 )
 def test_each_failed_request_counts_once_and_its_write_is_tried_again(out: Path, mischief: str) -> None:
