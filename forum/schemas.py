@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import (
@@ -119,11 +119,11 @@ class TopicChange(Input):
 
 
 def _moment(value: object) -> datetime:
-    """Strict: of all that stands for a time, RFC 3339 text. Later than now is now: nobody has read the future."""
+    """Strict: of all that stands for a time, RFC 3339 text. Nobody has read the future, but clocks may differ."""
     if not isinstance(value, str) or "T" not in value:
         raise ValueError("must be a time: 2026-01-31T12:00:00Z")
     try:
-        return min(_MOMENT.validate_python(value).astimezone(UTC), datetime.now(UTC))
+        return min(_MOMENT.validate_python(value).astimezone(UTC), datetime.now(UTC) + timedelta(minutes=1))
     except OverflowError:
         raise ValueError("is out of range") from None
 

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from flask import current_app, g, request
 
-from forum.problems import unauthorized, unavailable
+from forum.problems import Problem, unauthorized, unavailable
 from forum.schemas import MAX_ID
 from forum.settings import SettingsError
 
@@ -190,8 +190,18 @@ def authenticated(view: Callable[P, R]) -> Callable[P, R]:
 
 
 def reader() -> int | None:
-    """Who reads, for a view that guests see too: None without a token. Raises Problem, as `identify` does."""
-    return identify().id if "Authorization" in request.headers else None
+    """Who reads, for a view that guests see too; None for a guest, and when a token cannot be verified right now.
+
+    Raises Problem: 401 for a token that is not good.
+    """
+    if "Authorization" not in request.headers:
+        return None
+    try:
+        return identify().id
+    except Problem as problem:
+        if problem.code == 503:  # reading must not hang on users
+            return None
+        raise
 
 
 def identity() -> Identity:

@@ -2,8 +2,8 @@
 
     pages.init_app(app, port, secret_key)
 
-They work without JavaScript, ask each module at most once to show something, and say at their foot who served which
-part. When a module is away its part says so and the rest stays.
+They work without JavaScript, ask each module at most once to show something, and say, when that is turned on, who
+served which part. When a module is away its part says so and the rest stays.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from forum import problems
-from forum.pages import accounts, blueprint, filters, messages, topics, views
+from forum.pages import accounts, blueprint, filters, messages, searching, strip, topics, views
 from forum.pages.port import ForumPort
 
 __all__ = ["init_app"]
@@ -20,11 +20,11 @@ __all__ = ["init_app"]
 NOT_PAGES = ("/api/", "/.well-known/", "/metrics", "/livez", "/readyz")
 POLICY = "; ".join(
     (
-        "default-src 'none'", "style-src 'self'", "img-src 'self'", "form-action 'self'", "base-uri 'none'",
-        "frame-ancestors 'none'",
+        "default-src 'none'", "style-src 'self'", "script-src 'self'", "connect-src 'self'", "img-src 'self'",
+        "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'",
     )
 )  # fmt: skip
-VIEWS = (topics, messages, accounts)
+VIEWS = (topics, messages, searching, accounts, strip)
 """The modules that add their views to the blueprint, by being imported."""
 
 

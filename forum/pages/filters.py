@@ -7,15 +7,12 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 from flask import Flask
+from markupsafe import Markup, escape
 
+from forum.pages.markdown import markdown, plain
 from forum.schemas import Author
 
 STEPS = ((60, "s"), (3600, "min"), (86_400, "h"), (30 * 86_400, "d"))
-
-
-def paragraphs(text: str) -> list[str]:
-    """The paragraphs of a plain text: what blank lines part. The template escapes them; CSS keeps their line breaks."""
-    return [part.strip("\n") for part in re.split(r"\n[ \t]*\n", text.replace("\r\n", "\n")) if part.strip()]
 
 
 def ago(when: datetime) -> str:
@@ -41,8 +38,26 @@ def shown_name(author: Author | None) -> str:
 
 def excerpt(text: str, length: int = 180) -> str:
     """The beginning of a text, on one line."""
-    flat = " ".join(text.split())
-    return flat if len(flat) <= length else f"{flat[:length].rsplit(' ', 1)[0]} …"
+    return _cut(plain(text), length)
+
+
+def _cut(line: str, length: int) -> str:
+    return line if len(line) <= length else f"{line[:length].rsplit(' ', 1)[0]} …"
+
+
+def matches(text: str, words: str, length: int = 240) -> Markup:
+    """The place in a text where one of the words is, on one line, with all of them marked."""
+    flat = plain(text)
+    # PostgreSQL finds other forms of a word too: here all that begin alike are taken for them.
+    stems = [re.escape(word if len(word) < 5 else word[:-2]) for word in re.findall(r"\w+", words)]
+    if not stems:
+        return escape(_cut(flat, length))
+    pattern = re.compile(rf"(\b(?:{'|'.join(stems)})\w*)", re.IGNORECASE)
+    first = pattern.search(flat)
+    start = flat.rfind(" ", 0, max(first.start() - length // 3, 0)) + 1 if first else 0
+    shown = f"{'… ' * (start > 0)}{_cut(flat[start:], length)}"
+    pieces = enumerate(pattern.split(shown))
+    return Markup().join(Markup("<mark>{}</mark>").format(piece) if at % 2 else escape(piece) for at, piece in pieces)
 
 
 def count(number: int, one: str) -> str:
@@ -51,5 +66,5 @@ def count(number: int, one: str) -> str:
 
 
 def init_app(app: Flask) -> None:
-    for function in (paragraphs, ago, exactly, shown_name, excerpt, count):
+    for function in (markdown, ago, exactly, shown_name, excerpt, matches, count):
         app.add_template_filter(function)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar, get_args
 
@@ -25,6 +25,7 @@ from forum.schemas import (
     NewTopic,
     Page,
     ProfileChange,
+    Reading,
     Refresh,
     Registration,
     Tokens,
@@ -43,7 +44,15 @@ USER: TypeAdapter[User] = TypeAdapter(User)
 ME: TypeAdapter[Me] = TypeAdapter(Me)
 TOKENS: TypeAdapter[Tokens] = TypeAdapter(Tokens)
 NOTHING: TypeAdapter[None] = TypeAdapter(None)
+ANYTHING: TypeAdapter[object] = TypeAdapter(object)
 
+LOOKS: dict[Module, str] = {
+    "users": "/api/users?ids=1", "topics": "/api/topics?ids=1", "messages": "/api/messages?topic_id=1&limit=1",
+}  # fmt: skip
+"""What is cheap to ask of a module, and is never refused."""
+
+VIEWS = "views"
+"""A breaker of its own: without Redis nobody can compare views, which must not keep anybody from the other orders."""
 PATIENCE_SECONDS = 3.0
 """Only what failed within this time is tried again: a visitor is waiting."""
 
@@ -75,14 +84,31 @@ class HttpPort:
         self._tries = tries
         self._breakers = {
             module: pybreaker.CircuitBreaker(fail_max=8, reset_timeout=2, exclude=[Refused], name=module)
-            for module in get_args(Module)
+            for module in (*get_args(Module), VIEWS)
         }
 
-    def topics(self, sort: Sort, cursor: str | None) -> Answer[Page[Topic]]:
-        return self._call("topics", TOPICS, "GET", "/api/topics", params={"sort": sort, "cursor": cursor})
+    def look(self, module: Module) -> Answer[object]:
+        return self._call(module, ANYTHING, "GET", LOOKS[module])
 
-    def topic(self, topic_id: int, peek: bool = False) -> Answer[Topic]:
-        return self._call("topics", TOPIC, "GET", f"/api/topics/{topic_id}", params={"peek": 1} if peek else {})
+    def topics(self, sort: Sort, cursor: str | None, token: str = "") -> Answer[Page[Topic]]:
+        params, breaker = {"sort": sort, "cursor": cursor}, VIEWS if sort == "views" else ""
+        return self._call("topics", TOPICS, "GET", "/api/topics", params=params, token=token, breaker=breaker)
+
+    def topics_by_ids(self, ids: Iterable[int]) -> Answer[Page[Topic]]:
+        return self._call("topics", TOPICS, "GET", "/api/topics", params={"ids": ",".join(map(str, ids))})
+
+    def search_topics(self, words: str, cursor: str | None) -> Answer[Page[Topic]]:
+        return self._call("topics", TOPICS, "GET", "/api/topics/search", params={"q": words, "cursor": cursor})
+
+    def search_messages(self, words: str, cursor: str | None) -> Answer[Page[Message]]:
+        return self._call("messages", MESSAGES, "GET", "/api/messages/search", params={"q": words, "cursor": cursor})
+
+    def topic(self, topic_id: int, peek: bool = False, token: str = "") -> Answer[Topic]:
+        params = {"peek": 1} if peek else {}
+        return self._call("topics", TOPIC, "GET", f"/api/topics/{topic_id}", params=params, token=token)
+
+    def mark_read(self, token: str, topic_id: int, reading: Reading) -> Answer[None]:
+        return self._call("topics", NOTHING, "PUT", f"/api/topics/{topic_id}/read", token=token, body=reading)
 
     def messages(self, topic_id: int, cursor: str | None) -> Answer[Page[Message]]:
         params = {"topic_id": topic_id, "cursor": cursor}
@@ -141,6 +167,7 @@ class HttpPort:
         self, module: Module, shape: TypeAdapter[Value], method: str, path: str, *,
         params: dict[str, Any] | None = None, body: Input | None = None, token: str = "", key: str = "",
         headers: Mapping[str, str] = MappingProxyType({}),
+        breaker: str = "",
     ) -> Answer[Value]:  # fmt: skip
         headers = {"Accept": "application/json", **headers}
         if token:
@@ -151,7 +178,7 @@ class HttpPort:
         if body is not None:
             headers["Content-Type"] = "application/json"
             # Not escaped to ASCII: 20,000 characters of any one script must stay under the limit for a body.
-            data = json.dumps(body.model_dump(exclude_unset=True), ensure_ascii=False).encode()
+            data = json.dumps(body.model_dump(mode="json", exclude_unset=True), ensure_ascii=False).encode()
         request = requests.Request(method, self._base + path, headers=headers, params=params, data=data).prepare()
         tries = Retrying(
             stop=stop_after_attempt(self._tries) | stop_after_delay(PATIENCE_SECONDS),
@@ -161,7 +188,7 @@ class HttpPort:
         )
         try:
             # Not breaker.call(): that lets only one call at a time through.
-            with self._breakers[module].calling():
+            with self._breakers[breaker or module].calling():
                 response = tries(self._send, module, request)
             value = shape.validate_json(response.content or b"null")
         except (pybreaker.CircuitBreakerError, ValidationError) as error:

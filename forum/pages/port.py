@@ -6,6 +6,7 @@ Branch by abstraction: the pages ask a `ForumPort` and never learn whether a mod
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Generic, Literal, Protocol, TypeVar
 
@@ -18,6 +19,7 @@ from forum.schemas import (
     NewTopic,
     Page,
     ProfileChange,
+    Reading,
     Registration,
     Tokens,
     Topic,
@@ -27,7 +29,7 @@ from forum.schemas import (
 
 Value = TypeVar("Value", covariant=True)
 Module = Literal["users", "topics", "messages"]
-Sort = Literal["activity", "newest"]
+Sort = Literal["activity", "newest", "views"]
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,25 @@ class ForumPort(Protocol):
     Raises PortError.
     """
 
-    def topics(self, sort: Sort, cursor: str | None) -> Answer[Page[Topic]]: ...
-
-    def topic(self, topic_id: int, peek: bool = False) -> Answer[Topic]:
-        """peek: do not count it as a view."""
+    def look(self, module: Module) -> Answer[object]:
+        """Who serves the module now."""
         ...
+
+    def topics(self, sort: Sort, cursor: str | None, token: str = "") -> Answer[Page[Topic]]:
+        """token: of the one whose reading the topics are to show; they can be had without."""
+        ...
+
+    def topics_by_ids(self, ids: Iterable[int]) -> Answer[Page[Topic]]: ...
+
+    def search_topics(self, words: str, cursor: str | None) -> Answer[Page[Topic]]: ...
+
+    def search_messages(self, words: str, cursor: str | None) -> Answer[Page[Message]]: ...
+
+    def topic(self, topic_id: int, peek: bool = False, token: str = "") -> Answer[Topic]:
+        """peek: do not count it as a view. token: as in `topics`."""
+        ...
+
+    def mark_read(self, token: str, topic_id: int, reading: Reading) -> Answer[None]: ...
 
     def messages(self, topic_id: int, cursor: str | None) -> Answer[Page[Message]]: ...
 

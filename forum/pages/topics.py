@@ -2,38 +2,58 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import get_args
+
 from flask import Response, flash, request, url_for
 
 from forum.pages.blueprint import pages
 from forum.pages.forms import Form
 from forum.pages.port import PortError, Sort
-from forum.pages.views import again, cursor, go, page, position, post_url, to_login, topic_url
-from forum.pages.visitor import act, ask, part, port, visitor
-from forum.schemas import PAGE, MessageChange, NewMessage, NewTopic, TopicChange
+from forum.pages.views import again, cursor, go, page, position, post_url, previews, to_login, topic_url
+from forum.pages.visitor import act, ask, part, port, read_part, visitor
+from forum.schemas import PAGE, Message, MessageChange, NewMessage, NewTopic, Page, Reading, Topic, TopicChange
 
 
 @pages.get("/")
 def index() -> Response:
-    sort: Sort = "newest" if request.args.get("sort") == "newest" else "activity"
+    sort: Sort = next((each for each in get_args(Sort) if each == request.args.get("sort")), "activity")
     at = request.args.get("cursor") or None
-    found = part(port().topics, sort, at)
+    found = read_part(port().topics, sort, at)
     return page("index.html", 503 if found is None else 200, topics=found, sort=sort, first=at is None)
 
 
 @pages.get("/topics/<page_id:topic_id>")
 def topic(topic_id: int) -> Response:
     """Two parts from two modules; the page stands as long as one of them is there."""
-    about = part(port().topic, topic_id, peek=bool(position()))
+    about = read_part(port().topic, topic_id, peek=bool(position()))
     messages = part(port().messages, topic_id, cursor())
+    new = _mark_read(about, messages)
     here = {message.id: message for message in messages.items} if messages else {}
     answering = here.get(request.args.get("reply_to", 0, type=int))
     # After posting, the reader stays on this page if the message will be on it.
     stays = messages is not None and messages.next is None and len(messages.items) < PAGE
     return page(
-        "topic.html", 503 if about is None and messages is None else 200, topic_id=topic_id, topic=about,
+        "topic.html", 503 if about is None and messages is None else 200, topic_id=topic_id, topic=about, new=new,
         messages=messages, here=here, answering=answering, stays="1" if stays else "", position=position(),
         action=post_url(topic_id), form=Form(body=""),
     )  # fmt: skip
+
+
+def _mark_read(topic: Topic | None, messages: Page[Message] | None) -> int | None:
+    """The visitor has now read what this page shows. Answers the first message that is new to who was here before.
+
+    Not done when it cannot be: it is done with the next page.
+    """
+    if not visitor() or topic is None or not messages or not messages.items:
+        return None
+    before = topic.read.until if topic.read else None
+    latest = max(message.created_at for message in messages.items)
+    if before is None or before < latest:
+        reading = Reading.model_validate({"message_id": messages.items[-1].id, "until": latest.isoformat()})
+        with suppress(PortError):
+            act(port().mark_read, topic.id, reading)
+    return next((each.id for each in messages.items if before and each.created_at > before), None)
 
 
 @pages.get("/topics/new")
@@ -45,6 +65,8 @@ def new_topic() -> Response:
 def create_topic() -> Response:
     """The topic, then its first message. Sent again after the second failed, the first is not done twice."""
     form = Form.sent("title", "body")
+    if previews():
+        return page("new_topic.html", form=form, preview=True)
     try:
         wanted, first = form.read(NewTopic, title=form["title"]), form.read(MessageChange, body=form["body"])
         created = act(port().create_topic, wanted, form.key)
@@ -84,12 +106,20 @@ def lock_topic(topic_id: int) -> Response:
     return go(topic_url(topic_id, where=position()))
 
 
+@pages.post("/topics/<page_id:topic_id>/pin")
+def pin_topic(topic_id: int) -> Response:
+    """Pin or, without `pinned`, unpin."""
+    form = Form.sent("pinned")
+    act(port().change_topic, topic_id, TopicChange(pinned=bool(form["pinned"])), form.key)
+    return go(topic_url(topic_id, where=position()))
+
+
 @pages.get("/topics/<page_id:topic_id>/delete")
 def ask_delete_topic(topic_id: int) -> Response:
     if not visitor():
         return to_login()
-    about = ask(port().topic, topic_id, peek=True)
-    return page("delete.html", what="topic", form=Form(), back=topic_url(topic_id), text=about.title)
+    about, back = ask(port().topic, topic_id, peek=True), topic_url(topic_id)
+    return page("delete.html", what="topic", form=Form(), back=back, text=about.title, author=about.author)
 
 
 @pages.post("/topics/<page_id:topic_id>/delete")

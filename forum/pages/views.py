@@ -18,21 +18,23 @@ from forum.schemas import possible
 
 
 def page(template: str, status: int = 200, **context: Any) -> Response:
+    return make_response(render_template(f"pages/{template}", visitor=visitor(), served=served(), **context), status)
+
+
+def served() -> dict[str, str]:
+    """Who served which part of this answer (`topics/v1@topics-1`); "" for a module that did not answer."""
     kit = current_app.extensions["strangler"]
-    return make_response(
-        render_template(
-            f"pages/{template}",
-            visitor=visitor(),
-            served={"pages": f"{kit.site}/{kit.version}@{kit.instance}", **g.get("served", {})},
-            **context,
-        ),
-        status,
-    )
+    return {"pages": f"{kit.site}/{kit.version}@{kit.instance}", **g.get("served", {})}
 
 
 def again(template: str, form: Form, error: PortError, **context: Any) -> Response:
     """The form once more, with what the visitor typed and what was wrong."""
     return page(template, form.refuse(error), form=form, **context)
+
+
+def previews() -> bool:
+    """Whether the visitor wants to see first what the form will become."""
+    return bool(request.form.get("preview"))
 
 
 def to_login() -> Response:

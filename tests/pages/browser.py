@@ -9,14 +9,15 @@ from urllib.parse import urljoin
 
 import requests
 
-VOID = {"meta", "link", "img", "input", "br"}
+VOID = {"meta", "link", "img", "input", "br", "hr"}
 
 
 @dataclass
 class Form:
     action: str
     fields: dict[str, str] = field(default_factory=dict)
-    buttons: list[str] = field(default_factory=list)
+    buttons: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Captions, and what each sends."""
 
 
 class Page(HTMLParser):
@@ -33,6 +34,7 @@ class Page(HTMLParser):
         self._area: str | None = None
         self._href: str | None = None
         self._caption = ""
+        self._sends: dict[str, str] = {}
         self.feed(answer.text)
         assert not self._open, f"never closed: {self._open}"
 
@@ -50,6 +52,7 @@ class Page(HTMLParser):
             self.forms[-1].fields[self._area] = ""
         elif tag in ("a", "button"):
             self._href, self._caption = values.get("href", ""), ""
+            self._sends = {values["name"]: values.get("value", "")} if "name" in values else {}
 
     def handle_data(self, data: str) -> None:
         if self._area:
@@ -64,7 +67,7 @@ class Page(HTMLParser):
         elif tag == "a":
             self.links.append((" ".join(self._caption.split()), self._href or ""))
         elif tag == "button":
-            self.forms[-1].buttons.append(self._caption.strip())
+            self.forms[-1].buttons[self._caption.strip()] = self._sends
 
     @property
     def text(self) -> str:
@@ -98,6 +101,7 @@ class Browser:
         self.base = base
         self.http = requests.Session()
         self.http.trust_env = False
+        self.http.cookies.set("forum_strip", "1")
 
     def get(self, path: str) -> Page:
         return self._page(self.http.get(urljoin(self.base, path), timeout=30))
@@ -109,7 +113,8 @@ class Browser:
         """Fill in the form with that button and send it, as a browser does: line ends as CRLF."""
         form = page.form(button)
         assert typed.keys() <= form.fields.keys(), f"{typed.keys()} not all in {form.fields.keys()}"
-        values = {name: value.replace("\n", "\r\n") for name, value in {**form.fields, **typed}.items()}
+        fields = {**form.fields, **typed, **form.buttons[button]}
+        values = {name: value.replace("\n", "\r\n") for name, value in fields.items()}
         return self._page(self.http.post(form.action, data=values, timeout=30))
 
     def log_in(self, username: str, password: str) -> Page:

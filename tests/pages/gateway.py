@@ -48,7 +48,7 @@ class Gateway:
                 got = http.request(self.command, target + self.path, headers=headers, data=body, timeout=30)
                 return self.answer(got.status_code, dict(got.headers), got.content)
 
-            do_GET = do_POST = do_PATCH = do_DELETE = pass_on  # noqa: N815
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = pass_on  # noqa: N815
 
             def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
                 self.send_response(status)

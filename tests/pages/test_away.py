@@ -19,7 +19,7 @@ from tests.pages.conftest import Both, Site, registered
 from tests.pages.test_pages import new_topic
 
 
-def _expire(browser: Browser) -> str:
+def expire(browser: Browser) -> str:
     """Let the browser's access token have run out (and be signed by nobody we know). Answers the new one."""
     claims = jwt.decode(browser.http.cookies["forum_access"], options={"verify_signature": False})
     old = jwt.encode({**claims, "exp": time.time() - 60}, "x" * 32)
@@ -98,20 +98,20 @@ def test_a_post_that_met_nobody_is_kept_and_done_once_when_sent_again(web: Site)
 def test_an_access_token_that_has_run_out_is_renewed_unseen(web: Site) -> None:
     somebody = registered(web)
     topic = new_topic(somebody)
-    old = _expire(somebody)
+    old = expire(somebody)
     web.gateway.calls.clear()
     assert somebody.get("/settings").status == 200
     assert [call for call in web.gateway.calls if call[1].startswith("/api/")] == [("POST", "/api/sessions/refresh")]
     assert somebody.http.cookies.get("forum_access") != old
 
-    _expire(somebody)
+    expire(somebody)
     assert "Still me" in somebody.submit(somebody.get(topic.url), "Post message", body="Still me").text
 
 
 def test_a_session_that_was_revoked_asks_to_log_in_and_keeps_the_text(site: Site) -> None:
     somebody = registered(site)
     page = new_topic(somebody)
-    _expire(somebody)
+    expire(somebody)
     with psycopg.connect(site.database, autocommit=True) as connection:
         connection.execute("UPDATE sessions SET revoked_at = now() WHERE revoked_at IS NULL")
     page = somebody.submit(page, "Post message", body="Do not lose me")
