@@ -56,7 +56,8 @@ def test_marks_and_line_ends_are_no_words() -> None:
     assert plain("# One **t**wo\nthree\n\n- `four`\n\n```\nfive\n```") == "One two three four five"
 
 
-def test_a_reply_quotes_a_message_of_another_page(member: Browser) -> None:
+def test_a_reply_quotes_a_message_of_another_page(web: Site) -> None:
+    member = registered(web)
     first = new_topic(member, body="The **first** of many")
     for number in range(20):
         page = member.submit(member.get(first.url), "Post message", body=f"number {number}")
