@@ -7,7 +7,7 @@ the monolith, with explicit ids, and leaves the sequences after them. Everybody 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from random import Random
@@ -18,18 +18,16 @@ import psycopg
 from argon2 import PasswordHasher
 from psycopg import sql
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from forum import seed_plan, seed_text
+from forum import bulk, seed_plan, seed_text
 
 BIG = 0.04
 """The share of topics, the largest, that are the never-ending ones ("What are you running?")."""
-STEP = 500
-"""Rows between two looks at the progress bar."""
 CONTENT = ("users", "sessions", "topics", "topics_reads", "messages")
 BESIDE = (
     "users_idempotency", "topics_idempotency", "topics_inbox", "topics_parked",
-    "messages_idempotency", "messages_inbox", "messages_parked", "messages_counted", "outbox",
+    "messages_idempotency", "messages_inbox", "messages_parked", "messages_counted", "messages_imports",
+    "outbox",
 )  # fmt: skip
 
 
@@ -117,37 +115,14 @@ def _fill(
     people += [seed_text.person(random, taken) for _ in range(users - len(people))]
     biggest = set(sorted(range(topics), key=lambda index: -len(plan.topics[index]))[: round(topics * BIG)])
     threads = [seed_text.thread(random, index in biggest) for index in range(topics)]
-    columns = (
-        TextColumn("{task.description:>8}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=console or Console(stderr=True)) as progress, connection.cursor() as cursor:
+    with bulk.bars(console) as progress, connection.cursor() as cursor:
         for table, names, rows, total in (
             ("users", USERS, _users(plan, people, password_hash), users),
             ("topics", TOPICS, _topics(random, plan, threads), topics),
             ("messages", MESSAGES, _messages(random, plan, threads, people), messages),
         ):
-            _copy(cursor, table, names, progress, rows, total)
+            bulk.copy(cursor, table, names, rows, bulk.bar(progress, table, total))
             cursor.execute("SELECT setval(pg_get_serial_sequence(%s, 'id'), %s)", (table, total))
-
-
-def _copy(
-    cursor: psycopg.Cursor[Any], table: str, columns: Sequence[str], progress: Progress,
-    rows: Iterable[tuple[Any, ...]], total: int,
-) -> None:  # fmt: skip
-    task = progress.add_task(table, total=total, rate="")
-    begun = monotonic()
-    statement = sql.SQL("COPY {} ({}) FROM STDIN").format(
-        sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
-    )
-    done = 0
-    with cursor.copy(statement) as copy:
-        for row in rows:
-            copy.write_row(row)
-            done += 1
-            if done % STEP == 0 or done == total:
-                rate = done / max(monotonic() - begun, 1e-6)
-                progress.update(task, completed=done, rate=f"{rate:,.0f} rows/s")
 
 
 USERS = ("id", "username", "display_name", "email", "bio", "role", "password_hash", "created_at", "updated_at")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from forum import migrations, seed
+from forum.archive import ArchiveError, jsonl, load
 from forum.command import Refused, dsn
 from forum.grant import grant
 from monolith.migrate import SCRIPTS
@@ -40,6 +42,53 @@ def fill(**options: Any) -> None:
 
 
 main.add_command(grant)
+
+
+@main.group("import")
+def import_() -> None:
+    """Bring content in from files."""
+
+
+@import_.command("mbox")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+def import_mbox(files: tuple[Path, ...]) -> None:
+    """Make users, topics and messages of the mails in FILES (mbox, also gzipped). A mail is imported only once."""
+    try:
+        done = load.load(dsn(), files)
+    except ArchiveError as error:
+        raise Refused(str(error)) from None
+    click.echo(
+        f"{done.messages} messages in {done.topics} new topics by {done.users} new users in {done.seconds:.1f} s"
+        + (f"; {done.cut} of them cut to the length that the forum takes" if done.cut else "")
+    )
+    for reason, number in sorted(done.skipped.items()):
+        click.echo(f"skipped {number}: {reason}")
+
+
+@import_.command("jsonl")
+@click.argument("file", type=click.Path(path_type=Path))
+def import_jsonl(file: Path) -> None:
+    """Read what `forum export` wrote into an empty forum."""
+    try:
+        done = jsonl.load(dsn(), file)
+    except ArchiveError as error:
+        raise Refused(str(error)) from None
+    click.echo(", ".join(f"{number} {table}" for table, number in done.items()))
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--public", is_flag=True, help="Leave out e-mail addresses, password hashes and what was read.")
+def export(file: Path, public: bool) -> None:
+    """Write the forum to FILE as lines of JSON ("-": to standard output)."""
+    try:
+        done = jsonl.export(dsn(), None if str(file) == "-" else file, personal=not public)
+    except ArchiveError as error:
+        raise Refused(str(error)) from None
+    click.echo(", ".join(f"{number} {table}" for table, number in done.items()), err=True)
+    if not public:
+        click.echo("It holds e-mail addresses and password hashes: keep it as you keep the database.", err=True)
+
 
 if __name__ == "__main__":
     main()

@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, Unmapped, mapped_column, relationship
 
+from forum.archive import imports_table
 from forum.events import inbox_table, outbox_table, parked_table
 from forum.idempotency import idempotency_table
 from forum.search import search_column
@@ -170,4 +171,5 @@ topics_inbox = inbox_table(Base.metadata, "topics")
 messages_inbox = inbox_table(Base.metadata, "messages")
 topics_parked = parked_table(Base.metadata, "topics")
 messages_parked = parked_table(Base.metadata, "messages")
+messages_imports = imports_table(Base.metadata)
 outbox = outbox_table(Base.metadata)

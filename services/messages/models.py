@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import BigInteger, DateTime, ForeignKey, Identity, Index, MetaData, Text, func
 from sqlalchemy.orm import DeclarativeBase, Mapped, Unmapped, mapped_column, relationship
 
+from forum.archive import imports_table
 from forum.events import inbox_table, outbox_table, parked_table
 from forum.idempotency import idempotency_table
 from forum.search import search_column
@@ -57,4 +58,5 @@ class MessagesCounted(Base):
 messages_idempotency = idempotency_table(Base.metadata, "messages")
 messages_inbox = inbox_table(Base.metadata, "messages")
 messages_parked = parked_table(Base.metadata, "messages")
+messages_imports = imports_table(Base.metadata)
 outbox = outbox_table(Base.metadata)
