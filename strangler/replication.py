@@ -128,6 +128,23 @@ class Stream:
         (copied) and for how long (seconds)."""
         return self.subscriber.run("copying", {"name": self.name})
 
+    def stranded(self) -> list[str]:
+        """Tables that have been copied and will never be ready: the slot from which they are to catch up is gone.
+
+        A worker drops its slot and then commits that it is done. When the subscriber crashes before that is on disk,
+        the next one asks for the slot for ever; PostgreSQL does not count that as an error.
+        """
+
+        def copied() -> list[dict[str, Any]]:
+            return self.subscriber.run("copied", {"name": self.name})
+
+        gone = [row["slot"] for row in copied() if self.publisher.one("slot", {"name": row["slot"]}) is None]
+        if not gone:
+            return []
+        # The worker that dropped it may be about to commit; when there is none any more, it has or never will.
+        idle = [row["slot"] for row in copied() if row["slot"] in gone and not row["working"]]
+        return [row["table"] for row in copied() if row["slot"] in idle]
+
     def behind(self) -> int | None:
         """Bytes of the publisher's log that the subscriber has not confirmed; None when there is no slot."""
         slot = self.publisher.one("slot", {"name": self.slot})

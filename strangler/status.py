@@ -69,6 +69,7 @@ def _stream(stream: Stream) -> dict[str, Any] | None:
         "wal_status": slot.get("wal_status"),
         "errors": found["apply_errors"] + found["sync_errors"],
         "conflicts": found["conflicts"],
+        "stranded": stream.stranded(),
         "tables": [_table(stream, row) for row in stream.progress()],
     }
 
@@ -143,6 +144,11 @@ def _alarms(streams: dict[str, dict[str, Any] | None], travelling: bool) -> list
             kinds = ", ".join(f"{number} {kind}" for kind, number in stream["conflicts"].items())
             alarms.append(
                 f"{arrow}: conflicts so far: {kinds}; run `diff`, which says what differs, and `diff --repair`"
+            )
+        if stream["stranded"]:
+            alarms.append(
+                f"{arrow}: {', '.join(stream['stranded'])} will never be ready, the slot to catch up from is gone; "
+                "cancel the move and create it again"
             )
         if stream["wal_status"] in ("unreserved", "lost"):
             alarms.append(f"{arrow}: the slot's log is {stream['wal_status']}; cancel the move and create it again")

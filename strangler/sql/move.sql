@@ -89,8 +89,8 @@ WHERE s.subname = %(name)s AND s.subdbid = (SELECT oid FROM pg_database WHERE da
 -- name: create_subscription!
 -- The slot is made beforehand, so that a kill between the two leaves nothing that the next try would stumble over.
 -- origin = none: what came by replication is not sent back.
--- synchronous_commit: a worker that copies drops its slot at the publisher once it has committed that it is done. Were
--- that commit lost in a crash, it would ask for the slot for ever; so it is not left to the WAL writer.
+-- synchronous_commit: a worker that copies drops its slot at the publisher, then commits that it is done. Were that
+-- commit lost in a crash, it would ask for the slot for ever (see `copied`); so it is not left to the WAL writer.
 CREATE SUBSCRIPTION {name} CONNECTION {dsn} PUBLICATION {name}
     WITH (create_slot = false, slot_name = {slot}, copy_data = {copy}, origin = none, synchronous_commit = on);
 
@@ -121,6 +121,18 @@ LEFT JOIN pg_stat_progress_copy p ON p.relid = r.srrelid AND p.datname = current
 LEFT JOIN pg_stat_activity a ON a.pid = p.pid
 WHERE s.subname = %(name)s AND s.subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
   AND r.srrelid <> 'strangler.ownership'::regclass
+ORDER BY 1;
+
+-- name: copied
+-- Tables whose rows are there and which have yet to catch up, each with the slot at the publisher that its worker made
+-- for that, and whether there is such a worker now.
+SELECT n.nspname || '.' || t.relname AS "table",
+       format('pg_%%s_sync_%%s_%%s', s.oid, t.oid, (SELECT system_identifier FROM pg_control_system())) AS slot,
+       EXISTS (SELECT FROM pg_stat_subscription a WHERE a.subid = s.oid AND a.relid = t.oid AND a.pid IS NOT NULL) AS working
+FROM pg_subscription_rel r JOIN pg_subscription s ON s.oid = r.srsubid
+JOIN pg_class t ON t.oid = r.srrelid JOIN pg_namespace n ON n.oid = t.relnamespace
+WHERE s.subname = %(name)s AND s.subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND r.srsubstate = 'f'
 ORDER BY 1;
 
 -- name: rows

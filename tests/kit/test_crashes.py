@@ -6,14 +6,18 @@ import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import Any, LiteralString
 
 import psutil
 import psycopg
 import pytest
 
 from local.postgres import Cluster
+from strangler.diff import Diff
 from strangler.errors import StranglerError
+from strangler.move import Move
 from strangler.replication import Stream
+from strangler.status import status
 from tests.kit.conftest import ROOM, QuickMove, Shop, Writers
 from tests.kit.test_kills import require_equal
 from tests.servers import wait_for
@@ -143,3 +147,48 @@ def test_an_apply_worker_is_killed(shop: Shop, writers: Writers, site: str, stre
         patiently(shop, "switch" if stream == "forward" else "reverse")
         writers.wait_for(20)
     require_equal(shop, writers, "stock" if stream == "forward" else "monolith")
+
+
+def test_a_copied_table_whose_slot_is_gone_is_told_from_one_that_catches_up(shop: Shop) -> None:
+    """Gone as after a crash of the target that took back the commit by which the table was done."""
+    held: list[psycopg.Connection[Any]] = []
+    subscribe = Stream.subscribe
+
+    def hold(table: LiteralString) -> None:
+        held.append(shop.connect("stock"))
+        held[-1].execute("BEGIN")
+        held[-1].execute(f"LOCK TABLE {table} IN SHARE MODE")
+
+    def first_lock(self: Stream, copy: bool) -> None:
+        if copy:
+            hold("places")
+        subscribe(self, copy)
+
+    def states() -> dict[str, str]:
+        return {row["table"]: row["state"] for row in move.forward.progress()} if move.forward.subscription() else {}
+
+    with ThreadPoolExecutor(1) as pool, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Stream, "subscribe", first_lock)
+        created = pool.submit(shop.move().create)
+        with Move(shop.config, "stock", exclusive=False) as move:
+            wait_for(lambda: states() == {"public.items": "r", "public.places": "d"}, "items to be ready")
+            # The worker that applies is kept from telling the one that copies how far to go.
+            hold("items")
+            shop.run("monolith", "UPDATE items SET note = 'one' WHERE id = 1")
+            held[0].close()
+            wait_for(lambda: states()["public.places"] == "f", "places to be copied")
+            assert move.forward.stranded() == []
+            (slot,) = (row["slot"] for row in move.target.run("copied", {"name": move.forward.name}))
+            shop.run("monolith", "SELECT pg_drop_replication_slot(%s)", (slot,))
+            assert move.forward.stranded() == [], "its worker may be about to commit"
+            held[1].close()
+            wait_for(lambda: move.forward.stranded() == ["public.places"], "it to ask for the slot in vain")
+            assert any("public.places will never be ready" in alarm for alarm in status(move)["alarms"])
+            move.forward.drop()
+        with pytest.raises(StranglerError):
+            created.result(60)
+    again = shop.move_again()
+    again.cancel()
+    again.create()
+    assert again.forward.stranded() == []
+    assert list(Diff(again).run()) == []
