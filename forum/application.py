@@ -19,7 +19,7 @@ from flask import Flask, current_app
 from redis import Redis
 from sqlalchemy.orm import Session
 
-from forum import logs, metrics, payload, problems
+from forum import logs, metrics, openapi, payload, problems
 from forum.database import Database
 from forum.events.metrics import Events
 from forum.redis_client import connect
@@ -51,6 +51,7 @@ def base_app(site: str, settings: Settings, *, keys: Keys, database: Database | 
     payload.init_app(app)
     problems.init_app(app)
     metrics.init_app(app)
+    openapi.init_app(app)
     if database is not None:
         database.init_app(app)
     strangler.init_app(app, site=site, session=database.session if database else None)

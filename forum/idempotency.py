@@ -41,9 +41,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from forum.application import db, resources
+from forum.contract import IDEMPOTENCY_KEY
 from forum.problems import Problem, unavailable
 
-HEADER = "Idempotency-Key"
 KEPT_HEADERS = ("Content-Type", "Location")
 ANONYMOUS = "anonymous"
 """The scope of requests without a user; else it is the user's id."""
@@ -91,7 +91,7 @@ def idempotent(
     def decorate(view: Callable[P, ResponseReturnValue]) -> Callable[P, Response]:
         @functools.wraps(view)
         def once(*args: P.args, **kwargs: P.kwargs) -> Response:
-            key = request.headers.get(HEADER)
+            key = request.headers.get(IDEMPOTENCY_KEY)
             if key is None:
                 if prepare:
                     prepare()
@@ -120,6 +120,7 @@ def idempotent(
             db().commit()
             return response
 
+        vars(once)["idempotent"] = True  # for forum.openapi
         return once
 
     return decorate
@@ -131,7 +132,7 @@ def _scope() -> str:
 
 def _checked(key: str) -> str:
     if not 1 <= len(key) <= 200 or not key.isascii() or not key.isprintable():
-        raise Problem(400, f"{HEADER} must be 1 to 200 printable ASCII characters.")
+        raise Problem(400, f"{IDEMPOTENCY_KEY} must be 1 to 200 printable ASCII characters.")
     return key
 
 
@@ -151,7 +152,7 @@ def _replay(table: Table, entry: dict[str, str]) -> Response | None:
     if row is None:
         return None
     if not hmac.compare_digest(row.fingerprint, entry["fingerprint"]):
-        raise Problem(422, f"This {HEADER} was used for another request.")
+        raise Problem(422, f"This {IDEMPOTENCY_KEY} was used for another request.")
     response = Response(json.dumps(row.body) if row.body is not None else b"", row.status)
     response.headers.remove("Content-Type")
     response.headers.update(row.headers)

@@ -23,6 +23,7 @@ MAX_ID = 2**63 - 1
 PAGE, MAX_PAGE = 20, 100
 MAX_IDS = 2 * MAX_PAGE
 """A page of replies names two authors a row."""
+EMAIL = r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+"
 
 
 def _storable(value: str) -> str:
@@ -43,16 +44,18 @@ def _visible(value: str) -> str:
 
 
 def _email(value: str) -> str:
-    if not re.fullmatch(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+", value):
+    if not re.fullmatch(EMAIL, value):
         raise ValueError("must be an e-mail address")
     return value
 
 
 Text = Annotated[str, AfterValidator(_storable)]
-Visible = Annotated[Text, AfterValidator(_visible)]
+Visible = Annotated[Text, AfterValidator(_visible), Field(json_schema_extra={"pattern": r"\S"})]
 Username = Annotated[str, StringConstraints(min_length=3, max_length=32, pattern=r"^[A-Za-z0-9_.-]+$")]
 DisplayName = Annotated[Visible, Field(min_length=1, max_length=100)]
-Email = Annotated[Text, Field(max_length=254), AfterValidator(_email)]
+Email = Annotated[
+    Text, Field(max_length=254, json_schema_extra={"pattern": f"^{EMAIL}$"}), AfterValidator(_email)
+]  # fmt: skip
 Bio = Annotated[Text, Field(max_length=2000)]
 Password = Annotated[Text, Field(min_length=10, max_length=200)]
 Title = Annotated[Visible, Field(min_length=1, max_length=200)]
@@ -70,7 +73,20 @@ def possible(*ids: int | None) -> bool:
 
 
 class Input(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True, use_attribute_docstrings=True)
+
+
+def _without_defaults(schema: dict[str, Any]) -> None:
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
+class Change(Input):
+    """What is not sent stays as it is."""
+
+    # The defaults stand for "not sent", so clients needn't know them; an explicit null is refused, because no column
+    # takes it.
+    model_config = ConfigDict(json_schema_extra=_without_defaults)
 
     def changes(self) -> dict[str, Any]:
         """The fields that the client sent."""
@@ -82,11 +98,11 @@ class Registration(Input):
     email: Email
     password: Password
     display_name: DisplayName | None = None
+    """The username, unless given."""
     bio: Bio = ""
 
 
-class ProfileChange(Input):
-    # The defaults stand for "not sent"; an explicit null is refused, because no column takes it.
+class ProfileChange(Change):
     display_name: DisplayName = ""
     bio: Bio = ""
     email: Email = ""
@@ -112,10 +128,12 @@ class NewTopic(Input):
     title: Title
 
 
-class TopicChange(Input):
+class TopicChange(Change):
     title: Title = ""
     locked: bool = False
+    """For moderators. A locked topic takes no new messages."""
     pinned: bool = False
+    """For moderators. Pinned topics come first in the order of activity."""
 
 
 def _moment(value: object) -> datetime:
@@ -142,6 +160,7 @@ class NewMessage(Input):
     topic_id: Id
     body: Body
     reply_to: Id | None = None
+    """A message of the same topic."""
 
 
 class MessageChange(Input):
@@ -151,12 +170,14 @@ class MessageChange(Input):
 class Query(BaseModel):
     """Query parameters: numbers come as text; what is not known is ignored."""
 
-    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True, use_attribute_docstrings=True)
 
 
 class PageQuery(Query):
     limit: int = Field(PAGE, ge=1, le=MAX_PAGE)
+    """Items on a page."""
     cursor: Annotated[Text, Field(max_length=200)] | None = None
+    """The `next` of the page before, from the same list in the same order."""
 
 
 def _ids(value: object) -> object:
@@ -186,7 +207,7 @@ class SearchQuery(PageQuery):
 
 class TopicQuery(Query):
     peek: bool = False
-    """Looked at by another module, not by a reader: not counted as a view."""
+    """Looked at by a program, not by a reader: not counted as a view."""
 
 
 class UsersQuery(Query):
@@ -208,15 +229,17 @@ Timestamp = Annotated[datetime, AfterValidator(_utc)]
 
 
 class Output(BaseModel):
-    model_config = ConfigDict(from_attributes=True)
+    model_config = ConfigDict(
+        from_attributes=True, use_attribute_docstrings=True, json_schema_serialization_defaults_required=True
+    )
 
 
 class Author(Output):
-    """`username` is None when the name is not known right now."""
-
     id: int
     username: str | None = None
+    """null when the name is not known right now."""
     display_name: str | None = None
+    """null when the name is not known right now."""
 
 
 class User(Output):
@@ -258,17 +281,17 @@ class Topic(Output):
     locked: bool
     pinned: bool
     author: Author | None
-    """None when the author was deleted."""
+    """null when the author was deleted."""
     message_count: int
     last_activity_at: Timestamp
     created_at: Timestamp
     updated_at: Timestamp
     views: int | None = None
-    """None when Redis is away."""
+    """null when it cannot be known right now."""
     read: Read | None = None
-    """None when the one who asks has not read it, or is a guest."""
+    """null when the one who asks has not read it, or is a guest."""
     edited: bool | None = Field(default=None, exclude_if=lambda edited: edited is None)
-    """Whether its title or lock was ever changed. Only version 2 of the topics service says so; others leave it out."""
+    """Whether its title or lock was ever changed. Only some versions say so; others leave it out."""
 
 
 EXCERPT = 240
@@ -286,12 +309,49 @@ class Message(Output):
     id: int
     topic_id: int
     author: Author | None
+    """null when the author was deleted."""
     reply_to: int | None
+    """The message of the same topic that this one answers; null when there is none (any more)."""
     quote: Quote | None = None
     """What `reply_to` says."""
     body: str
     created_at: Timestamp
     updated_at: Timestamp
+
+
+class Key(Output):
+    """A public key (RFC 8037)."""
+
+    kty: Literal["OKP"]
+    crv: Literal["Ed25519"]
+    x: str
+    kid: str
+    """The key's RFC 7638 thumbprint; tokens name it in their header."""
+    use: Literal["sig"]
+    alg: Literal["EdDSA"]
+
+
+class KeySet(Output):
+    keys: list[Key]
+
+
+class FieldError(Output):
+    field: str
+    """Which field or parameter; in nested ones a path with dots; empty for the whole body."""
+    message: str
+
+
+class Problem(Output):
+    """RFC 9457. Every refusal is answered so."""
+
+    type: Literal["about:blank"]
+    title: str
+    """The name of the status."""
+    status: int
+    detail: str
+    """For a person: what is wrong."""
+    errors: list[FieldError] | None = Field(default=None, exclude_if=lambda errors: errors is None)
+    """For a program: what is wrong where. Only when fields or parameters are to blame."""
 
 
 Item = TypeVar("Item")
@@ -304,4 +364,4 @@ class Items(Output, Generic[Item]):
 class Page(Output, Generic[Item]):
     items: Sequence[Item]
     next: str | None
-    """The cursor of the next page; None on the last."""
+    """The cursor of the next page; null on the last."""

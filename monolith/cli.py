@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-from forum import migrations, seed
+from forum import migrations, openapi, seed
 from forum.archive import ArchiveError, jsonl, load
 from forum.command import Refused, dsn
 from forum.grant import grant
@@ -88,6 +89,12 @@ def export(file: Path, public: bool) -> None:
     click.echo(", ".join(f"{number} {table}" for table, number in done.items()), err=True)
     if not public:
         click.echo("It holds e-mail addresses and password hashes: keep it as you keep the database.", err=True)
+
+
+@main.command("openapi")
+def contract() -> None:
+    """Print the API's contract, an OpenAPI document. Asks no database."""
+    click.echo(json.dumps(openapi.document(), indent=2))
 
 
 if __name__ == "__main__":

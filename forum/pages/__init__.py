@@ -17,7 +17,7 @@ from forum.pages.port import ForumPort
 
 __all__ = ["init_app"]
 
-NOT_PAGES = ("/api/", "/.well-known/", "/metrics", "/livez", "/readyz")
+NOT_PAGES = ("/api/", "/.well-known/", "/metrics", "/livez", "/readyz", "/openapi.json")
 POLICY = "; ".join(
     (
         "default-src 'none'", "style-src 'self'", "script-src 'self'", "connect-src 'self'", "img-src 'self'",

@@ -9,12 +9,14 @@ from uuid import uuid4
 
 import requests
 
+from tests.contract import described
+
 PASSWORD = "correct horse battery"
 PROBLEM = "application/problem+json"
 
 
 class Client:
-    """Requests to one forum, as nobody or as somebody. Any answer of 500 or above fails the test at once."""
+    """Requests to one forum, as nobody or as somebody. Any answer of 500 or above, or not in the contract, is a failure."""
 
     def __init__(self, url: str, token: str | None = None) -> None:
         self.url = url.rstrip("/")
@@ -39,6 +41,7 @@ class Client:
             assert problem["status"] == answer.status_code, said
             assert {"type", "title", "detail"} <= problem.keys(), said
             assert "Traceback" not in answer.text, said
+        described.check(answer)
 
     def get(self, path: str, **options: Any) -> requests.Response:
         return self.request("GET", path, **options)
