@@ -82,6 +82,7 @@ class Operation:
 NO_USER = {404: "There is no such user."}
 NO_TOPIC = {404: "There is no such topic."}
 NO_MESSAGE = {404: "There is no such message."}
+THROTTLED = {429: "There were too many wrong passwords."}
 TAKEN = {409: "The username or the e-mail address is taken."}
 
 OPERATIONS = (
@@ -104,8 +105,11 @@ OPERATIONS = (
     ),
     Operation(
         "users", "PATCH", "/api/users/{user_id}", "editUser", "Edit my profile",
+        "The current password is needed for another e-mail address or password. A new password ends other sessions.",
         body=schemas.ProfileChange, answer=schemas.Me, authenticated=True, idempotent=True,
-        refusals={403: "The profile is somebody else's.", **NO_USER, **TAKEN},
+        refusals={
+            403: "The profile is somebody else's, or the current password is wrong.", **NO_USER, **TAKEN, **THROTTLED,
+        },
     ),
     Operation(
         "users", "DELETE", "/api/users/{user_id}", "deleteUser", "Delete an account",
@@ -115,7 +119,8 @@ OPERATIONS = (
     ),
     Operation(
         "users", "POST", "/api/sessions", "logIn", "Log in",
-        body=schemas.Credentials, status=201, answer=schemas.Tokens, refusals={401: "Wrong username or password."},
+        body=schemas.Credentials, status=201, answer=schemas.Tokens,
+        refusals={401: "Wrong username or password.", **THROTTLED},
     ),
     Operation(
         "users", "POST", "/api/sessions/refresh", "refresh", "Get new tokens for a refresh token",
@@ -199,7 +204,7 @@ CONVENTIONS = {
     ),
     "Errors": (
         "Every refusal is application/problem+json (RFC 9457): detail for a person, errors by field for a program. "
-        "With 503 nothing was done: send it again after the seconds in Retry-After."
+        "With 503 and 429 nothing was done: send it again after the seconds in Retry-After."
     ),
     "Who answers": "The header X-Served-By says who: users/v2@host. It may change at any time; the contract does not.",
 }
@@ -216,6 +221,7 @@ EXAMPLES: dict[str, Any] = {
     "body": "In my garden, for one.",
     "created_at": "2026-11-21T08:00:00Z",
     "crv": "Ed25519",
+    "current_password": "correct horse battery",
     "cursor": "WyJuZXdlc3QiLDQyXQ",
     "display_name": "Ada L.",
     "edited": False,

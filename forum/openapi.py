@@ -180,7 +180,7 @@ def _headers(operation: Operation, status: int | None = None) -> Document:
         headers["Idempotency-Replayed"] = header("The answer to the first of these requests.", False, const="true")
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = header("How to: RFC 6750.")
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+    if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
         headers["Retry-After"] = header("Seconds to wait.", pattern="^[0-9]+$")
     return headers
 

@@ -99,7 +99,14 @@ class Registration(Input):
     bio: Bio = ""
 
 
+def _with_proof(schema: dict[str, Any]) -> None:
+    _without_defaults(schema)
+    schema["dependentRequired"] = {"email": ["current_password"], "password": ["current_password"]}
+
+
 class ProfileChange(Change):
+    model_config = ConfigDict(json_schema_extra=_with_proof)
+
     display_name: DisplayName = ""
     bio: Bio = ""
     email: Email = ""

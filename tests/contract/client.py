@@ -16,18 +16,18 @@ PROBLEM = "application/problem+json"
 
 
 class Client:
-    """Requests to one forum, as nobody or as somebody. Any answer of 500 or above, or not in the contract, is a failure."""
+    """Requests to one forum, as nobody or as somebody. Any answer of 500 or above, or not in the contract, fails."""
 
     def __init__(self, url: str, token: str | None = None) -> None:
         self.url = url.rstrip("/")
         self.token = token
-        self._http = requests.Session()
-        self._http.trust_env = False
+        self.http = requests.Session()
+        self.http.trust_env = False
 
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         headers |= options.pop("headers", {})
-        answer = self._http.request(method, self.url + path, headers=headers, timeout=30, **options)
+        answer = self.http.request(method, self.url + path, headers=headers, timeout=30, **options)
         self._check(answer)
         return answer
 

@@ -34,7 +34,7 @@ def load(described: dict[str, Any]) -> OpenApiSchema:
     """With few examples, always the same: this runs at every stage. NUL: no pattern says it beside another."""
     config = SchemathesisConfig()
     config.projects.default.generation.update(
-        max_examples=10, deterministic=True, no_shrink=True, allow_x00=False, database="none"
+        max_examples=5, deterministic=True, no_shrink=True, allow_x00=False, database="none"
     )
     return schemathesis.openapi.from_dict(described, config=config)
 

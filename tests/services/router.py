@@ -1,4 +1,4 @@
-"""What a gateway does at stage 5, without the pages: each path to the service that has it, in one process.
+"""What a gateway does at stage 5: each path to the service that has it, in one process.
 
 gunicorn 'tests.services.router:create_app()', with USERS_DATABASE_URL and so on.
 """
@@ -15,7 +15,8 @@ from pydantic import SecretStr
 import services.messages.app
 import services.topics.app
 import services.users.app
-from forum.settings import StoreSettings, TopicsSettings, load
+import services.web.app
+from forum.settings import PagesSettings, StoreSettings, TopicsSettings, load
 from strangler.config import load as load_config
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Router:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         module = self._config.module_of(environ["PATH_INFO"])
-        return self._apps[module.name if module else "users"](environ, start_response)
+        return self._apps[module.name if module else "web"](environ, start_response)
 
 
 def _database(site: str) -> dict[str, SecretStr]:
@@ -45,5 +46,6 @@ def create_app() -> Router:
             "users": services.users.app.create_app(users),
             "topics": services.topics.app.create_app(topics),
             "messages": services.messages.app.create_app(messages),
+            "web": services.web.app.create_app(load(PagesSettings)),
         }
     )

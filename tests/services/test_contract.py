@@ -42,7 +42,8 @@ def environment(
     common = {
         **os.environ,
         "REDIS_URL": redis_server.url, "FORUM_API_URL": url, "TOKEN_PRIVATE_KEY": key.decode(),
-        "STRANGLER_SECRET": "a secret that only tests know", "STRANGLER_CONFIG": str(ROOT / "strangler.toml"),
+        "STRANGLER_SECRET": "a secret that only tests know", "SECRET_KEY": "another secret that only tests know",
+        "STRANGLER_CONFIG": str(ROOT / "strangler.toml"),
         "REFRESH_GRACE_SECONDS": GRACE_SECONDS, "ARGON2_MEMORY_KIB": "64", "ARGON2_TIME": "1",
         "BIND": address, "DRAIN_SECONDS": "0", "THREADS": "16",
         **{f"{site.upper()}_DATABASE_URL": places[site].url for site in SITES}, "DATABASE_URL": places["users"].url,
