@@ -35,7 +35,7 @@ MODULES: dict[Module, str] = {
 @dataclass(frozen=True)
 class Operation:
     module: Module
-    method: Literal["GET", "POST", "PATCH", "DELETE"]
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
     """With the names of ids in braces: /api/topics/{topic_id}."""
     id: str
@@ -50,6 +50,8 @@ class Operation:
     location: bool = False
     """Whether success says, in the header Location, where the new thing is."""
     authenticated: bool = False
+    personal: bool = False
+    """Whether it says more to who sends a token, which need not be sent."""
     idempotent: bool = False
     refusals: Mapping[int, str] = field(default_factory=dict)
 
@@ -73,6 +75,8 @@ class Operation:
             add("The Idempotency-Key was used for another request.", 422)
         if self.authenticated:
             add("There is no access token, or it is not valid, or its account is gone.", 401)
+        if self.personal:
+            add("There is an access token, and it is not valid.", 401)
         for status, reason in self.refusals.items():
             add(reason, status)
         add("Not right now: nothing was done, and the same may be sent again.", 503)
@@ -142,17 +146,27 @@ OPERATIONS = (
         body=schemas.NewTopic, status=201, answer=schemas.Topic, location=True, authenticated=True, idempotent=True,
     ),
     Operation(
-        "topics", "GET", "/api/topics", "listTopics", "All topics, page by page",
-        query=schemas.TopicsQuery, answer=schemas.Page[schemas.Topic],
+        "topics", "GET", "/api/topics", "listTopics", "All topics, page by page, or some by their ids",
+        "By activity, pinned ones first; the newest first; or the most viewed. Whatever else is asked, with ids those.",
+        query=schemas.TopicsQuery, answer=schemas.Page[schemas.Topic], personal=True,
+    ),
+    Operation(
+        "topics", "GET", "/api/topics/search", "searchTopics", "Topics by words of their titles, the latest first",
+        query=schemas.SearchQuery, answer=schemas.Page[schemas.Topic], personal=True,
     ),
     Operation(
         "topics", "GET", "/api/topics/{topic_id}", "readTopic", "A topic",
-        query=schemas.TopicQuery, answer=schemas.Topic, refusals=NO_TOPIC,
+        query=schemas.TopicQuery, answer=schemas.Topic, personal=True, refusals=NO_TOPIC,
     ),
     Operation(
-        "topics", "PATCH", "/api/topics/{topic_id}", "editTopic", "Edit, lock or unlock a topic",
+        "topics", "PUT", "/api/topics/{topic_id}/read", "markRead", "Say how far I have read a topic",
+        "Never back: of two, the later counts.",
+        body=schemas.Reading, status=204, authenticated=True, idempotent=True, refusals=NO_TOPIC,
+    ),
+    Operation(
+        "topics", "PATCH", "/api/topics/{topic_id}", "editTopic", "Edit, lock or pin a topic",
         body=schemas.TopicChange, answer=schemas.Topic, authenticated=True, idempotent=True,
-        refusals={403: "The topic is somebody else's, or locked is sent, and you are no moderator.", **NO_TOPIC},
+        refusals={403: "The topic is somebody else's, or only moderators may do that.", **NO_TOPIC},
     ),
     Operation(
         "topics", "DELETE", "/api/topics/{topic_id}", "deleteTopic", "Delete a topic and its messages",
@@ -168,6 +182,10 @@ OPERATIONS = (
         "messages", "GET", "/api/messages", "listMessages", "The messages of a topic, oldest first, page by page",
         "A topic that does not exist has none.",
         query=schemas.MessagesQuery, answer=schemas.Page[schemas.Message],
+    ),
+    Operation(
+        "messages", "GET", "/api/messages/search", "searchMessages", "Messages by their words, the latest first",
+        query=schemas.SearchQuery, answer=schemas.Page[schemas.Message],
     ),
     Operation(
         "messages", "GET", "/api/messages/{message_id}", "readMessage", "A message",
@@ -226,6 +244,7 @@ EXAMPLES: dict[str, Any] = {
     "display_name": "Ada L.",
     "edited": False,
     "email": "ada@example.org",
+    "excerpt": "Where do they grow?",
     "expires_in": 900,
     "field": "title",
     "id": 7,
@@ -236,10 +255,13 @@ EXAMPLES: dict[str, Any] = {
     "limit": schemas.PAGE,
     "locked": False,
     "message": "must not be blank",
+    "message_id": 7,
     "message_count": 12,
     "next": "WyJuZXdlc3QiLDQyXQ",
     "password": "correct horse battery",
     "peek": True,
+    "pinned": False,
+    "q": "fig tree",
     "refresh_token": "pTQ2Gvy9u8nYd0nCkR4VxgIuZ6b1sM3aJw5eHfLoXtE",
     "reply_to": None,
     "role": "member",
@@ -247,6 +269,7 @@ EXAMPLES: dict[str, Any] = {
     "title": "Where do figs grow?",
     "token_type": "Bearer",
     "topic_id": 7,
+    "until": "2026-11-21T09:30:00Z",
     "updated_at": "2026-11-21T08:00:00Z",
     "use": "sig",
     "username": "ada",

@@ -128,6 +128,8 @@ def _operation(operation: Operation, of_model: _Of, components: Document) -> Doc
         }
     if operation.authenticated:
         described["security"] = [{"token": []}]
+    elif operation.personal:
+        described["security"] = [{}, {"token": []}]
     return described
 
 

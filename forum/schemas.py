@@ -204,9 +204,8 @@ class MessagesQuery(PageQuery):
 
 
 class SearchQuery(PageQuery):
-    """`q` as people type it: words, "a phrase", or, -without."""
-
     q: Annotated[Visible, Field(max_length=200)]
+    """As people type it: words, "a phrase", or, -without."""
 
 
 class TopicQuery(Query):
@@ -303,9 +302,10 @@ EXCERPT = 240
 
 
 class Quote(Output):
-    """The message that another one replies to: its author (None when deleted) and how it begins."""
+    """The message that another one replies to, and how it begins."""
 
     author: Author | None
+    """null when the author was deleted."""
     excerpt: str
 
 
