@@ -77,7 +77,9 @@ WHERE (slot_name = %(name)s OR slot_name LIKE %(sync)s) AND database = current_d
 
 -- name: subscription
 SELECT s.oid, s.subslotname AS slot, s.subsynccommit AS synchronous, s.subenabled AS enabled,
-       EXISTS (SELECT FROM pg_stat_subscription a WHERE a.subid = s.oid AND a.worker_type = 'apply' AND a.pid IS NOT NULL) AS working,
+       -- since PostgreSQL 17 the same is worker_type = 'apply'
+       EXISTS (SELECT FROM pg_stat_subscription a
+               WHERE a.subid = s.oid AND a.pid IS NOT NULL AND a.relid IS NULL AND a.leader_pid IS NULL) AS working,
        coalesce((SELECT bool_and(r.srsubstate = 'r') FROM pg_subscription_rel r WHERE r.srsubid = s.oid), false) AS ready,
        x.apply_error_count AS apply_errors, x.sync_error_count AS sync_errors,
        -- since PostgreSQL 18; which kinds there are differs from release to release

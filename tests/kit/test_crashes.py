@@ -36,7 +36,7 @@ def crash(cluster: Cluster) -> None:
 
 def worker(shop: Shop, site: str, stream: str) -> int:
     """The process that applies a stream at a site."""
-    query = "SELECT pid FROM pg_stat_subscription WHERE subname = %s AND worker_type = 'apply' AND pid IS NOT NULL"
+    query = "SELECT pid FROM pg_stat_subscription WHERE subname = %s AND relid IS NULL AND pid IS NOT NULL"
     name = f"strangler_stock_{stream}"
     return int(wait_for(lambda: shop.run(site, query, (name,)), f"a worker of {name}", 60)[0][0])
 
