@@ -1,6 +1,6 @@
 # `make help` lists the targets. Everything they need is put into .venv, from the locked files in requirements/.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-stages test-k8s test-model lint format lock clean test-node test-compose test-swarm bench-kit
+.PHONY: help demo test test-stages test-k8s test-model lint format lock clean test-node test-compose test-swarm bench-kit bench-forum
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -44,6 +44,9 @@ test-swarm: $(INSTALLED) ## The stages in Docker Swarm, on a real engine (TESTS=
 
 bench-kit: $(INSTALLED) ## The kit's bounds, measured: a row each; JSON in build/bench-kit.json (ROWS=1000000 for a shorter run)
 	@$(PYTHON) -m tests.bench.kit
+
+bench-forum: $(INSTALLED) ## The forum's bounds, likewise; JSON in build/bench-forum.json (ROWS=100000 for a shorter run)
+	@$(PYTHON) -m tests.bench.forum
 
 lint: $(INSTALLED) ## ruff, mypy, import-linter
 	$(VENV)/bin/ruff check .

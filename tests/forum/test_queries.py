@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import event
 
 from forum.application import Resources
+from forum.events import counting
 
 TOPICS, MESSAGES = 20_000, 20_000
 
@@ -87,6 +88,37 @@ def test_a_list_is_one_query_answered_from_an_index(
             assert "Sort" not in plan, plan
             assert "Seq Scan on topics" not in plan, plan
             assert "Seq Scan on messages" not in plan, plan
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_plan_without_its_index_would_show(app: Flask, client: FlaskClient, environment: dict[str, str]) -> None:
+    """The test above can fail."""
+    lists = {
+        "topics_activity_idx": "/api/topics?sort=activity",
+        "messages_topic_idx": f"/api/messages?topic_id={_last_topic(environment)}",
+    }
+    for index, path in lists.items():
+        with statements(app) as sent:
+            client.get(path)
+        with psycopg.connect(environment["DATABASE_URL"]) as connection:
+            connection.execute(f"DROP INDEX {index}")
+            plan = "\n".join(row[0] for row in connection.execute("EXPLAIN " + sent[-1][0], sent[-1][1]))
+            assert "Sort" in plan or "Seq Scan" in plan or "pkey" in plan, plan
+            assert index not in plan
+            connection.rollback()
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_count_reads_an_index_and_no_message(app: Flask, environment: dict[str, str]) -> None:
+    topic_ids = [_last_topic(environment) - number for number in (0, 100)]
+    with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE messages")
+    with statements(app) as sent, app.extensions["forum"].database.engine.connect() as connection:
+        connection.execute(counting._COUNT, {"topic_ids": topic_ids})
+        connection.rollback()
+        [(statement, parameters)] = sent
+        plan = "\n".join(connection.exec_driver_sql("EXPLAIN " + statement, parameters).scalars())
+    assert "Index Only Scan using messages_topic_idx" in plan, plan
 
 
 @pytest.mark.usefixtures("filled")
