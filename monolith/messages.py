@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, Response
 from psycopg.errors import ForeignKeyViolation
-from sqlalchemy import Select, func, select
+from sqlalchemy import BigInteger, bindparam, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import joinedload
 
@@ -33,6 +33,14 @@ SHOWN = (
     .load_only(User.username, User.display_name),
 )
 """What a SELECT of messages brings along."""
+
+# Made once: to put a statement together takes about as long as to run it.
+MESSAGES = select(Message).options(*SHOWN)
+OF_TOPIC = (
+    MESSAGES.where(Message.topic_id == bindparam("topic_id"), Message.id > bindparam("after"))
+    .order_by(Message.id)
+    .limit(bindparam("rows", type_=BigInteger))
+)
 
 
 def _check_topic() -> None:
@@ -92,18 +100,8 @@ def listing() -> Response:
     """Oldest first. A topic that does not exist has no messages."""
     asked = query(schemas.MessagesQuery)
     after = paging.after_id("oldest", asked.cursor) or 0
-    rows = (
-        db()
-        .scalars(
-            _select()
-            .where(Message.topic_id == asked.topic_id, Message.id > after)
-            .order_by(Message.id)
-            .limit(asked.limit + 1)
-        )
-        .all()
-        if schemas.possible(asked.topic_id)
-        else []
-    )
+    place = {"topic_id": asked.topic_id, "after": after, "rows": asked.limit + 1}
+    rows = db().scalars(OF_TOPIC, place).all() if schemas.possible(asked.topic_id) else []
     return _answer(*paging.page(rows, asked.limit, "oldest", lambda message: (message.id,)))
 
 
@@ -111,11 +109,7 @@ def listing() -> Response:
 def find() -> Response:
     """In all topics, the latest first."""
     ids, cursor = search(db(), Message.__table__, query(schemas.SearchQuery))
-    return _answer(db().scalars(_select().where(Message.id.in_(ids)).order_by(Message.id.desc())).all(), cursor)
-
-
-def _select() -> Select[Message]:
-    return select(Message).options(*SHOWN)
+    return _answer(db().scalars(MESSAGES.where(Message.id.in_(ids)).order_by(Message.id.desc())).all(), cursor)
 
 
 def _answer(messages: Sequence[Message], cursor: str | None) -> Response:

@@ -12,7 +12,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from forum import problems
-from forum.pages import accounts, blueprint, filters, messages, searching, strip, topics, views
+from forum.pages import accounts, blueprint, filters, fragments, messages, searching, strip, topics, views
 from forum.pages.port import ForumPort
 
 __all__ = ["init_app"]
@@ -39,6 +39,7 @@ def init_app(app: Flask, port: ForumPort, secret_key: str) -> None:
     )
     app.extensions["forum.pages"] = port
     filters.init_app(app)
+    fragments.init_app(app)
     blueprint.init_app(app)
     app.register_error_handler(404, _outside)
     app.register_error_handler(405, _outside)

@@ -76,8 +76,9 @@ def _main(host: str, port: str, seconds: str, connections: str, *paths: str) -> 
 def _repeat(connection: socket.socket, requests: list[bytes], number: int, until: float, times: list[float]) -> None:
     answer = connection.makefile("rb")
     while (began := time.perf_counter()) < until:
-        connection.sendall(requests[number % len(requests)])
+        request = requests[number % len(requests)]
         number += 1
+        connection.sendall(request)
         status = answer.readline()
         length = -1
         while (line := answer.readline()) not in (b"\r\n", b""):
@@ -85,7 +86,7 @@ def _repeat(connection: socket.socket, requests: list[bytes], number: int, until
                 length = int(line.split(b":")[1])
         body = answer.read(length)
         if b" 200 " not in status or length < 1:
-            raise ValueError(f"{requests[number % len(requests)]!r} was answered {status!r} {body[:200]!r}")
+            raise ValueError(f"{request!r} was answered {status!r} {body[:200]!r}")
         times.append((time.perf_counter() - began) * 1000)
 
 

@@ -1,0 +1,44 @@
+"""Parts of a page that are kept rendered, because many pages show them: a topic's row in a list, a message's text.
+
+`kept(macro, ...)` in a template is `macro(...)`. The macro must be made of nothing but what it is given and of how long
+ago that was, so a part cannot be out of date: given something else, it is another part.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from flask import Flask, request
+from markupsafe import Markup
+from pydantic import BaseModel
+
+PARTS = 4096
+"""Of a few kB each."""
+SECONDS = 10
+"""How much older than it says `5 min ago` may be."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    key: tuple[object, ...]
+    render: Callable[[], Markup] = field(compare=False)
+
+
+@lru_cache(PARTS)
+def _rendered(part: _Part) -> Markup:
+    return part.render()
+
+
+def kept(macro: Callable[..., Markup], *given: object) -> Markup:
+    """What the macro makes of `given`: models of the contract, and plain values that can be told apart by hash."""
+    values = (each.model_dump_json() if isinstance(each, BaseModel) else each for each in given)
+    # Addresses begin with the root, and a macro's name tells it from the others of its template.
+    key = (getattr(macro, "name", ""), request.script_root, time.monotonic() // SECONDS, *values)
+    return _rendered(_Part(key, lambda: macro(*given)))
+
+
+def init_app(app: Flask) -> None:
+    app.add_template_global(kept)
