@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from uuid import uuid4
 
@@ -60,6 +61,24 @@ def test_an_address_that_tries_many_accounts_is_stopped_and_others_are_not(stric
         assert log_in(strict, f"guess-{number}", "wrong").status_code == 401
     assert log_in(strict, name).status_code == 429
     assert log_in(strict, name, address="192.0.2.2").status_code == 201
+
+
+def test_the_pages_say_whose_log_in_it_is(strict: FlaskClient) -> None:
+    """They ask in their visitors' name, from an address of their own."""
+    name, _ = register(strict)
+
+    def try_page(username: str, password: str, address: str) -> int:
+        here = {"REMOTE_ADDR": address}
+        page = strict.get("/login", environ_overrides=here).text
+        hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', page))
+        form = {**hidden, "username": username, "password": password}
+        return strict.post("/login", data=form, environ_overrides=here).status_code
+
+    for number in range(5):
+        assert try_page(f"guess-{number}", "wrong", "192.0.2.1") == 401
+    assert try_page(name, PASSWORD, "192.0.2.1") == 429
+    assert log_in(strict, name, address="192.0.2.1").status_code == 429
+    assert try_page(name, PASSWORD, "192.0.2.2") == 303
 
 
 def test_right_passwords_are_not_counted(strict: FlaskClient) -> None:
