@@ -5,10 +5,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.bench import pages, services, size
+from tests.bench import archive, pages, services, size
 from tests.bench.table import Bounds, main
 
-BOUNDS: Bounds = {"pages": pages.measure, "services": services.measure, "size": size.measure}
+BOUNDS: Bounds = {
+    "pages": pages.measure,
+    "services": services.measure,
+    "size": size.measure,
+    "import": archive.measure,
+}
 
 if __name__ == "__main__":
     sys.exit(main(BOUNDS, Path("build/bench-forum.json"), rows=1_000_000))
