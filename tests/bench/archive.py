@@ -39,7 +39,7 @@ def measure(options: Options) -> list[Result]:
     return [
         Result(
             f"forum import mbox: {MAILS:,} mails ({large['megabytes']:.0f} MB)",
-            f"{seconds:.0f} s ({MAILS / seconds:,.0f} mails/s; {large['cpu_seconds']:.0f} s of CPU beside the database's)",
+            f"{seconds:.0f} s ({MAILS / seconds:,.0f} mails/s; {large['cpu_seconds']:.0f} s of CPU of its own)",
             f"at most {SECONDS_BOUND:.0f} s", seconds <= SECONDS_BOUND, large,
         ),
         Result(
