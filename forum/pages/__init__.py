@@ -12,7 +12,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from forum import problems
-from forum.pages import accounts, blueprint, filters, fragments, messages, searching, strip, topics, views
+from forum.pages import accounts, blueprint, docs, filters, fragments, messages, searching, strip, topics, views
 from forum.pages.port import ForumPort
 
 __all__ = ["init_app"]
@@ -24,7 +24,7 @@ POLICY = "; ".join(
         "form-action 'self'", "base-uri 'none'", "frame-ancestors 'none'",
     )
 )  # fmt: skip
-VIEWS = (topics, messages, searching, accounts, strip)
+VIEWS = (topics, messages, searching, accounts, strip, docs)
 """The modules that add their views to the blueprint, by being imported."""
 
 
