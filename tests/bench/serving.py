@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import psycopg
 import requests
 from cryptography.hazmat.primitives import serialization
@@ -36,19 +37,31 @@ def bare() -> Flask:
     return app
 
 
+@dataclass(frozen=True)
+class Server:
+    url: str
+    pid: int
+
+    def cpu(self) -> float:
+        """Seconds that its processes have used so far."""
+        top = psutil.Process(self.pid)
+        times = [process.cpu_times() for process in (top, *top.children())]
+        return sum(each.user + each.system for each in times)
+
+
 @contextmanager
-def gunicorn(application: str, environment: Mapping[str, str], ready: str) -> Iterator[str]:
-    """One worker process, eight threads; its URL."""
+def gunicorn(application: str, environment: Mapping[str, str], ready: str) -> Iterator[Server]:
+    """One worker process, eight threads."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     settings = {"BIND": f"127.0.0.1:{port}", "THREADS": "8", "DRAIN_SECONDS": "0", "FORUM_API_URL": url}
     process = subprocess.Popen(
         [sys.executable, "-m", "gunicorn", "-c", "python:strangler.gunicorn", "--log-level", "warning", application],
-        env=os.environ | settings | environment, cwd=CHECKOUT,
+        env={**os.environ, **settings, **environment}, cwd=CHECKOUT,
     )  # fmt: skip
     try:
         wait_for(lambda: _answers(url + ready), application)
-        yield url
+        yield Server(url, process.pid)
     finally:
         process.terminate()
         process.wait(30)
@@ -97,8 +110,8 @@ def seeded(stores: Stores, messages: int, say: Say) -> str:
 
 
 @contextmanager
-def monolith(stores: Stores, database: str) -> Iterator[str]:
-    """A monolith on `database`; its URL."""
+def monolith(stores: Stores, database: str) -> Iterator[Server]:
+    """A monolith on `database`."""
     key = Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -107,8 +120,8 @@ def monolith(stores: Stores, database: str) -> Iterator[str]:
         "STRANGLER_SECRET": "a secret that only benches know", "SECRET_KEY": "another secret that only benches know",
         "STRANGLER_CONFIG": str(CHECKOUT / "strangler.toml"),
     }  # fmt: skip
-    with gunicorn("monolith.app:create_app()", environment, "/readyz") as url:
-        yield url
+    with gunicorn("monolith.app:create_app()", environment, "/readyz") as server:
+        yield server
 
 
 def topics_of(database: str, messages: int = 20) -> list[str]:

@@ -24,7 +24,7 @@ def measure(options: Options) -> list[Result]:
         many = seeded(kept, options.rows, options.say)
         with monolith(kept, few) as small, monolith(kept, many) as large:
             a, b = reads(few), reads(many)
-            return [_compare(options, name, (large, b[name]), (small, a[name])) for name in a]
+            return [_compare(options, name, (large.url, b[name]), (small.url, a[name])) for name in a]
 
 
 def reads(database: str) -> Mapping[str, list[str]]:
