@@ -9,9 +9,9 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis.checks import CHECKS
 
-from forum.contract import EXAMPLES, IDEMPOTENCY_KEY
+from forum.contract import EXAMPLES, IDEMPOTENCY_KEY, OPERATIONS, Operation
 from forum.openapi import document
-from tests.contract.client import Account, Client, ok, register
+from tests.contract.client import Account, Client, ok, register, status
 from tests.contract.conftest import Forum
 from tests.contract.described import SCHEMA
 
@@ -21,6 +21,13 @@ ACCEPTED = CHECKS.get_one("positive_data_acceptance")
 
 def test_the_whole_contract_is_served(anybody: Client) -> None:
     assert ok(anybody.get("/openapi.json")) == document()
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
+def test_a_bad_token_is_refused_just_where_one_counts(author: Account, operation: Operation) -> None:
+    path = operation.path.format(user_id=author.id, topic_id=author.topic()["id"], message_id=1)
+    answer = Client(author.url, "no token").request(operation.method, path, params={"q": "figs"})
+    assert (status(answer) == 401) == (operation.authenticated or operation.personal)
 
 
 @pytest.fixture(scope="module")
