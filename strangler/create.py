@@ -108,6 +108,10 @@ def _wait_for_copy(move: Move, stream: Stream, progress: Progress | None) -> Non
             progress(stream.progress())
         if found["ready"] and found["working"]:
             return
+        if lost := stream.stranded():
+            raise StranglerError(
+                f"{', '.join(lost)} will never be ready, the slot to catch up from is gone; run `cancel`, then `create`"
+            )
         errors = found["sync_errors"] + found["apply_errors"]
         failures = errors if failures is None else failures
         if errors - failures >= COPY_FAILURES:
