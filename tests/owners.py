@@ -15,6 +15,7 @@ SERVED_BY = {
     "/": (M, M, M, M, M, W),
     "/login": (M, M, M, M, M, W),
 }
+PARTS = {"pages": "/", "users": "/api/users?ids=1", "topics": "/api/topics", "messages": "/api/messages?topic_id=1"}
 
 
 def check_owners(url: str, stage: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from flask import Response, current_app, g, make_response, redirect, render_template, request, url_for
 from flask_wtf.csrf import CSRFError
@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 from forum import paging
 from forum.pages.blueprint import pages
 from forum.pages.forms import Form
-from forum.pages.port import Away, PortError
+from forum.pages.port import Away, Module, PortError
 from forum.pages.visitor import visitor
 from forum.schemas import possible
 
@@ -24,7 +24,8 @@ def page(template: str, status: int = 200, **context: Any) -> Response:
 def served() -> dict[str, str]:
     """Who served which part of this answer (`topics/v1@topics-1`); "" for a module that did not answer."""
     kit = current_app.extensions["strangler"]
-    return {"pages": f"{kit.site}/{kit.version}@{kit.instance}", **g.get("served", {})}
+    found = {"pages": f"{kit.site}/{kit.version}@{kit.instance}", **g.get("served", {})}
+    return {part: found[part] for part in ("pages", *get_args(Module)) if part in found}
 
 
 def again(template: str, form: Form, error: PortError, **context: Any) -> Response:

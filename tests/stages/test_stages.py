@@ -19,8 +19,9 @@ from local.state import CHECKOUT
 from strangler import routes
 from strangler.config import load as config_of
 from tests.local.conftest import Local
-from tests.owners import STAGES, check_owners
+from tests.owners import PARTS, SERVED_BY, STAGES, check_owners
 from tests.servers import free_port
+from tests.stages import people
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +63,15 @@ def read(forum: Local, path: str) -> dict[str, Any]:
     return {name: value for name, value in answer.json().items() if name not in late}
 
 
-@pytest.mark.timeout(400)
+LOOKS = {0: tuple(people.LOOKS), 3: ("desktop-light", "phone-dark"), 5: ("desktop-dark", "phone-light")}
+"""At which stages people come with their browsers, and how the pages are looked at then."""
+
+
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("stage", range(6))
-def test_the_contract_holds_and_what_was_made_stays(forum: Local, made: dict[str, Any], stage: int) -> None:
+def test_the_contract_holds_what_was_made_stays_and_people_can_use_it(
+    forum: Local, made: dict[str, Any], stage: int
+) -> None:
     forum.succeed("stage", str(stage))
     check_owners(forum.public[0], STAGES[stage])
     for path, was in made["paths"].items():
@@ -84,6 +91,11 @@ def test_the_contract_holds_and_what_was_made_stays(forum: Local, made: dict[str
     )  # fmt: skip
     assert suite.returncode == 0, suite.stdout[-5000:]
     print(*suite.stdout.splitlines()[-2:], sep="\n")  # with the reason of what was skipped
+    if stage in LOOKS:
+        sites = {part: SERVED_BY[path][stage] for part, path in PARTS.items()}
+        owner = layout.database_url(sites["messages"])
+        account = ("moderator", layout.secret("seed"))
+        people.visit(people.Forum(forum.public[0], account, owner, sites), STAGES[stage], LOOKS[stage])
 
 
 @pytest.mark.timeout(400)

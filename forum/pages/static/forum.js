@@ -55,7 +55,7 @@ async function follow() {
           const entry = strip.firstElementChild.cloneNode(true);
           entry.dataset.part = part;
           entry.querySelector("dt").textContent = `${part}:`;
-          strip.append(entry);
+          strip.append(entry); // a module that this page did not ask
         }
         for (const each of document.querySelectorAll(`[data-part=${part}]`)) tell(each, name);
       }
