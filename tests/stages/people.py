@@ -107,6 +107,7 @@ def visit(forum: Forum, stage: str, looks: Collection[str]) -> None:
         print(f"skipped: the browser at {stage}, since there is no chromium here (Debian: apt install chromium)")
         return
     with chromium() as browser:
+        control(browser, forum)
         topic = use(browser, forum, "desktop-light", javascript=True)
         use(browser, forum, "phone-dark", javascript=False)
         for each in looks:
@@ -195,6 +196,22 @@ def look(browser: Browser, forum: Forum, look: str, topic: str, stage: str) -> N
         expect(somebody.page.locator(".preview strong")).to_have_text("plum")
         _see(somebody, axe, None, f"{stage}-writing-{look}")
         assert somebody.complaints == []
+
+
+def control(browser: Browser, forum: Forum) -> None:
+    """Negative control: a bad page and a script from nowhere are noticed."""
+    with Person(browser, forum, "desktop-light", javascript=True) as somebody:
+        somebody.page.set_content("<img src=x><p style='color: #bbb; background: #fff'>Who can read this?</p>")
+        found = {each["id"] for each in Axe().run(somebody.page).response["violations"]}
+        assert {"image-alt", "color-contrast", "html-has-lang"} <= found
+        somebody.page.goto("/login")
+        somebody.complaints.clear()
+        insert = (
+            "document.head.append(Object.assign(document.createElement('script'), {textContent: 'window.evil = 1'}))"
+        )
+        somebody.page.evaluate(insert)
+        assert somebody.page.evaluate("window.evil") is None
+        assert "Content Security Policy" in "".join(somebody.complaints)
 
 
 def _skip_to_the_content(page: Page) -> None:
