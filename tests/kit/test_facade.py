@@ -147,6 +147,7 @@ def test_a_site_that_is_told_of_a_newer_epoch_waits_for_its_row(town: Town) -> N
     town.shop.run("stock", "ALTER SUBSCRIPTION strangler_stock_forward DISABLE")
     # the switch as the source commits it, while the row cannot travel
     switch = handover._prepare(move, "switch", move.source, move.target, frozenset())
+    move.raise_fences(move.source)
     assert switch(1, 300)["epoch"] == 2
     answers: list[requests.Response] = []
     thread = threading.Thread(target=lambda: answers.append(town.post("monolith", "patient")))
