@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -47,11 +47,11 @@ def environment(new_database: Callable[[], str], redis_server: RedisServer) -> d
 
 
 @pytest.fixture(scope="session")
-def app(environment: dict[str, str]) -> Iterator[Flask]:
-    with pytest.MonkeyPatch.context() as patch:
+def app(environment: dict[str, str]) -> Flask:
+    with pytest.MonkeyPatch.context() as patch:  # undone at once: others of this process have environments of their own
         for name, value in environment.items():
             patch.setenv(name, value)
-        yield create_app(Settings())  # type: ignore[call-arg]
+        return create_app(Settings())  # type: ignore[call-arg]
 
 
 @pytest.fixture

@@ -285,3 +285,16 @@ class Writers(Crowd):
 @pytest.fixture
 def writers(shop: Shop) -> Writers:
     return Writers(shop)
+
+
+@pytest.fixture
+def few_writers(shop: Shop) -> Writers:
+    """Few and slow: what they write is copied again after every kill."""
+    return Writers(shop, 2, pause=0.02)
+
+
+@pytest.fixture
+def indexed(shop: Shop) -> Shop:
+    """With a secondary index at the target, which create puts aside."""
+    shop.run("stock", "CREATE INDEX by_note ON items (note)")
+    return shop

@@ -28,8 +28,8 @@ def out(tmp_path: Path) -> Iterator[Path]:
 
 def start(out: Path, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-u", "-m", "local.demo", "--out", str(out), "--messages", "3000", "--users", "24",
-         "--duration", "20", *words],
+        [sys.executable, "-u", "-m", "local.demo", "--out", str(out), "--messages", "3000", "--users", "8",
+         "--duration", "10", *words],
         cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env={name: value for name, value in os.environ.items() if name not in ("KEEP", "ROUNDTRIP")},
     )  # fmt: skip
