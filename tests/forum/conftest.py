@@ -46,6 +46,13 @@ def environment(new_database: Callable[[], str], redis_server: RedisServer) -> d
     }
 
 
+@pytest.fixture
+def variables(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment, for a test that makes or reads settings of its own."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+
 @pytest.fixture(scope="session")
 def app(environment: dict[str, str]) -> Flask:
     with pytest.MonkeyPatch.context() as patch:  # undone at once: others of this process have environments of their own

@@ -13,6 +13,9 @@ from monolith.app import Settings
 TRUSTED = "10.0.0.0/8, 127.0.0.1,fd00::/8"
 
 
+pytestmark = pytest.mark.usefixtures("variables")
+
+
 @pytest.fixture
 def proxied(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Flask:
     monkeypatch.setenv("TRUSTED_PROXIES", TRUSTED)

@@ -19,6 +19,9 @@ PASSWORD = "correct horse"
 LIMITS = {"login_failures_per_account": 3, "login_failures_per_address": 5, "login_window_seconds": 600}
 
 
+pytestmark = pytest.mark.usefixtures("variables")
+
+
 @pytest.fixture
 def strict(app: Flask, redis_server: RedisServer) -> FlaskClient:
     """The same forum with small limits, and nothing counted yet."""
