@@ -77,7 +77,7 @@ def _retire(move: Move, tables: list[str], drop: bool) -> None:
     with move.source.transaction():
         move.source.run("create_archive")
         for name in tables:
-            for row in reversed(move.source.run("partitions", {"table": quoted(name)})):
+            for row in reversed(move.source.run("fences", {"tables": [quoted(name)]})):
                 move.source.run("archive", table=table(row["name"]))
 
 

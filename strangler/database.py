@@ -104,19 +104,19 @@ class Database:
         with self.connection.transaction():
             yield
 
-    def patiently(self, what: str, action: Callable[[], T]) -> T:
+    def patiently(self, what: str, action: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
         """Do what needs a lock: give up after LOCK_TIMEOUT_MS, so that nobody queues behind us for long, and try again.
 
-        Raises NotYetError after PATIENCE_SECONDS.
+        Raises NotYetError after `seconds`.
         """
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + seconds
         while True:
             try:
                 return action()
             except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
                 if time.monotonic() > deadline:
                     raise NotYetError(
-                        f"{self.site}: no lock to {what} within {PATIENCE_SECONDS:.0f} s; "
+                        f"{self.site}: no lock to {what} within {seconds:.0f} s; "
                         "end the long transaction (pg_stat_activity shows it) and run this again"
                     ) from None
             time.sleep(random.uniform(0.05, 0.5))  # noqa: S311

@@ -6,9 +6,8 @@ simply run again.
 
 from __future__ import annotations
 
-import random
-import time
 from contextlib import suppress
+from functools import partial
 from typing import Any, Self
 
 import psycopg
@@ -17,7 +16,7 @@ from psycopg import sql
 from strangler import cancel, complete, create, handover
 from strangler.config import Config
 from strangler.database import LOCK_TIMEOUT_MS, Database, Planned
-from strangler.errors import AwayError, StranglerError
+from strangler.errors import AwayError, NotYetError, StranglerError
 from strangler.events import Events
 from strangler.handover import Handover, Limits
 from strangler.ownership import Ownership
@@ -27,7 +26,7 @@ from strangler.sql import quoted, table
 CONTROLLER_MS = 3000
 LOWER_MS = 50
 """Lowering the fence only saves time, so nobody is to wait long for it."""
-LOWER_TRIES = 5
+LOWER_SECONDS = 1.0
 
 
 class Move:
@@ -131,9 +130,7 @@ class Move:
 
     def relations(self, database: Database) -> list[str]:
         """The tables, each with its partitions behind it: what must be fenced one by one."""
-        return [
-            row["name"] for name in self.module.tables for row in database.run("partitions", {"table": quoted(name)})
-        ]
+        return list(self.fences(database))
 
     def regclasses(self) -> list[str]:
         """The tables as texts that a cast to regclass takes."""
@@ -150,9 +147,7 @@ class Move:
 
     def fences(self, database: Database) -> dict[str, bool | None]:
         """Of every table, and partition, whether its fence is up; None where there is none."""
-        names = self.relations(database)
-        rows = database.run("fences", {"names": names, "tables": [quoted(name) for name in names]})
-        return {row["name"]: row["up"] for row in rows}
+        return {row["name"]: row["up"] for row in database.run("fences", {"tables": self.regclasses()})}
 
     def owns(self, database: Database) -> bool:
         """By its own row. A dry run may come before there is one."""
@@ -196,21 +191,22 @@ class Move:
         """Where the site owns the module. Returns the tables whose fence stays up: somebody is at work on them."""
         if not self.owns(database):
             return []
-        return [name for name, up in self.fences(database).items() if up and not self._lower_fence(database, name)]
-
-    def _lower_fence(self, database: Database, name: str) -> bool:
-        for attempt in range(LOWER_TRIES):
+        left = []
+        for name in [name for name, up in self.fences(database).items() if up]:
             try:
-                with database.transaction():
-                    database.run("wait_at_most", milliseconds=sql.Literal(LOWER_MS))
-                    # A switch waits until this is committed, and then sees it, even if this process is killed.
-                    database.run("lock_shared", {"module": self.module.name})
-                    if self.owns(database):
-                        database.run("lower_fence", table=table(name))
-                return True
-            except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
-                time.sleep(random.uniform(0.5, 1.0) * 0.05 * 2**attempt)  # noqa: S311
-        return False
+                lower = partial(self._lower_fence, database, name)
+                database.patiently(f"lower the fence of {name}", lower, LOWER_SECONDS)
+            except NotYetError:
+                left.append(name)
+        return left
+
+    def _lower_fence(self, database: Database, name: str) -> None:
+        with database.transaction():
+            database.run("wait_at_most", milliseconds=sql.Literal(LOWER_MS))
+            # A switch waits until this is committed, and then sees it, even if this process is killed.
+            database.run("lock_shared", {"module": self.module.name})
+            if self.owns(database):
+                database.run("lower_fence", table=table(name))
 
     def drop_fences(self, database: Database) -> None:
         for name in self.relations(database):

@@ -165,22 +165,21 @@ SELECT set_config('lock_timeout', {milliseconds}, false), set_config('synchronou
 -- name: not_in_a_hurry
 RESET lock_timeout; RESET synchronous_commit;
 
--- name: fences
--- Of each table, whether its fence is up; null where there is none.
-SELECT t.name, g.tgenabled = 'O' AS up
-FROM unnest(%(names)s::text[], %(tables)s::regclass[]) AS t(name, oid)
-LEFT JOIN pg_trigger g ON g.tgrelid = t.oid AND g.tgname = 'strangler_fence';
-
 -- name: arrives
 -- Whether the row's arrival is noticed here.
 SELECT EXISTS (SELECT FROM pg_trigger
                WHERE tgrelid = 'strangler.ownership'::regclass AND tgname = 'arrive' AND tgenabled = 'A');
 
--- name: partitions
--- The table and all its partitions, the table first: a trigger for each statement fires only for the one it names.
-SELECT n.nspname || '.' || c.relname AS name
-FROM (SELECT relid, level FROM pg_partition_tree(%(table)s::regclass)
-      UNION ALL SELECT %(table)s::regclass, 0 WHERE NOT EXISTS (SELECT FROM pg_partition_tree(%(table)s::regclass))) AS t
-JOIN pg_class c ON c.oid = t.relid JOIN pg_namespace n ON n.oid = c.relnamespace
+-- name: fences
+-- The tables and all their partitions, a table first: a trigger for each statement fires only for the one it names. And
+-- whether its fence is up; null where there is none.
+SELECT n.nspname || '.' || c.relname AS name, g.tgenabled = 'O' AS up
+FROM unnest(%(tables)s::regclass[]) WITH ORDINALITY AS t(oid, place)
+CROSS JOIN LATERAL (
+    SELECT relid, level FROM pg_partition_tree(t.oid)
+    UNION ALL SELECT t.oid, 0 WHERE NOT EXISTS (SELECT FROM pg_partition_tree(t.oid))
+) AS p
+JOIN pg_class c ON c.oid = p.relid JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_trigger g ON g.tgrelid = c.oid AND g.tgname = 'strangler_fence'
 WHERE c.relkind IN ('r', 'p')
-ORDER BY t.level, 1;
+ORDER BY t.place, p.level, 1;
