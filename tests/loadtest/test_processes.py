@@ -28,18 +28,34 @@ def test_a_stopped_load_finishes_its_writes_and_reports(out: Path, number: int) 
 
 def test_after_kill_9_the_ledger_can_be_checked(out: Path, loadtest: Loadtest) -> None:
     forum = FakeForum()
+
+    def kept() -> set[int]:
+        """Messages that the ledger knows and nobody has begun to delete, where nobody deletes the topic."""
+        writes = read_ledger(out / "ledger.jsonl").writes.values()
+        deleted = {write.resource for write in writes if write.action == "delete"}
+        known = {write.answered for write in writes if write.kind == "message" and write.topic in forum.old_topics}
+        return {id for id in forum.messages if id in known - deleted}
+
     with forum.serve() as url:
         with running(out, *sizes(url, duration=600)) as command:
+            [load] = psutil.Process(command.pid).children()
+
+            def stopped_with_one_kept() -> bool:
+                load.suspend()
+                wait_until(lambda: load.status() == psutil.STATUS_STOPPED)
+                if not kept():
+                    load.resume()
+                    return False
+                return True
+
+            wait_until(stopped_with_one_kept)
             os.killpg(command.pid, signal.SIGKILL)
         with (out / "ledger.jsonl").open("ab") as ledger:
             ledger.write(b'{"t":1,"e":"begin","w":"cut o')  # killed in the middle of a line
         done = loadtest("check", "--settle", "1")
         assert done.code == 0, done.output
         assert done.report["acknowledged"] > 20
-        writes = read_ledger(out / "ledger.jsonl").writes.values()
-        deleted = {write.resource for write in writes if write.action == "delete"}  # or begun to be
-        known = {write.answered for write in writes if write.kind == "message" and write.topic in forum.old_topics}
-        forum.drop_message(min(id for id in forum.messages if id in known - deleted))
+        forum.drop_message(min(kept()))
         assert loadtest("check", "--settle", "1").report["lost"] == 1
 
 
