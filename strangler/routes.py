@@ -14,6 +14,11 @@ import redis as redis_client
 from strangler.config import Config
 from strangler.errors import AwayError, StranglerError
 
+HEALTH_INTERVAL = "500ms"
+HEALTH_TIMEOUT = "10s"
+"""Longer than an answer takes when every core is busy. A server that drains or is gone says so at once; what this finds
+is one that hangs, and if all are taken for that at the same time, Traefik refuses every request to the site."""
+
 
 def table(config: Config, to: dict[str, str], default: str) -> dict[str, str]:
     """Path prefix -> site, for modules routed `to` a site and everything else to `default`."""
@@ -63,11 +68,13 @@ def keys(
         balancer = f"{root}/http/services/{name}/loadbalancer"
         for number, server in enumerate(servers):
             found[f"{balancer}/servers/{number}/url"] = server
-        # An address that stands for many is looked after by whoever is behind it, and one of them that drains is no
-        # reason to give up the site; so of that it is only asked whether anybody answers.
-        found[f"{balancer}/healthcheck/path"] = "/readyz" if len(servers) > 1 else "/livez"
-        found[f"{balancer}/healthcheck/interval"] = "500ms"
-        found[f"{balancer}/healthcheck/timeout"] = "3s"
+        # Asked only where somebody else can serve instead: where nobody can, giving up a site that is merely slow to
+        # answer would fail what only had to wait. An address that stands for many is looked after by whoever is behind
+        # it, and one of them that drains is no reason to give up the rest: there, it is whether anybody answers.
+        if len(servers) > 1 or (spare and name == routes["/"]):
+            found[f"{balancer}/healthcheck/path"] = "/readyz" if len(servers) > 1 else "/livez"
+            found[f"{balancer}/healthcheck/interval"] = HEALTH_INTERVAL
+            found[f"{balancer}/healthcheck/timeout"] = HEALTH_TIMEOUT
         router(f"internal-{name}", "PathPrefix(`/`)", name, name)
     return found
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from strangler import stages
+from strangler import routes, stages
 from strangler.config import Config
 from strangler.errors import NotYetError
 from strangler.stages import Journey
@@ -70,6 +70,21 @@ def test_on_the_way_to_another_default_an_unmoved_module_still_goes_to_its_sourc
     assert "traefik/http/routers/internal-monolith/rule" in journey._keys(["stock"])
     assert "traefik/http/routers/internal-monolith/rule" not in journey._keys(["stock"], arrived=True)
     assert "traefik/http/routers/internal-stock/rule" in journey._keys(["stock"], arrived=True)
+
+
+def test_only_where_another_can_serve_is_anybody_asked_for_its_health(shop: Shop) -> None:
+    data: dict[str, Any] = shop.config.model_dump(by_alias=True)
+    data["sites"]["many"] = {"url": "http://many", "servers": "http://127.0.0.1:1,http://127.0.0.1:2"}
+    data["sites"]["one"] = {"url": "http://one"}
+    config = Config.model_validate(data)
+
+    def asked(default: str, spare: str | None = None) -> dict[str, str]:
+        found = routes.keys(config, routes.table(config, {}, default), spare=spare)
+        paths = {key.split("/")[3]: path for key, path in found.items() if key.endswith("healthcheck/path")}
+        return {site: path for site, path in paths.items() if site in {"many", "one"}}
+
+    assert asked("one") == {"many": "/readyz"}  # a slow answer of the only one must not become a refusal
+    assert asked("one", spare="many") == {"many": "/readyz", "one": "/livez"}
 
 
 class Store:
