@@ -1,15 +1,19 @@
-"""`loadtest run | check | report`. Exit 0: every promise kept. 1: one was broken. 2: it could not be tried."""
+"""`loadtest run | check | report`.
+
+Exit 0: every promise and budget kept. 1: a promise was broken. 2: it could not be tried. 3: only a budget was broken.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
+from loadtest import budget
 from loadtest.errors import LoadtestError
 from loadtest.plan import Folder, Plan
 
@@ -25,6 +29,10 @@ _allow = click.option(
 _settle = click.option(
     "--settle", default=30.0, show_default=True, help="How long counters may take to agree with rows, in seconds."
 )
+_budgets = click.option(
+    "--budget", "budgets", multiple=True, metavar="NAME=TIME",
+    help="How slow it may be: p50, p95, p99, gap (longest without a success), write (longest wait); p95=500ms.",
+)  # fmt: skip
 
 
 def _plainly(command: Callable[..., None]) -> Callable[..., None]:
@@ -54,6 +62,11 @@ def main() -> None:
     "--duration", default=60.0, show_default=True, type=click.FloatRange(1), help="Seconds; or until SIGTERM."
 )
 @click.option("--rate", default=70.0, show_default=True, type=click.FloatRange(1), help="Requests per second at most.")
+@click.option(
+    "--mix", "mix", multiple=True, metavar="NAME=FACTOR",
+    help="Times as often as usual: read, write, account, or one step such as delete_topic; several times.",
+)  # fmt: skip
+@_budgets
 @_out
 @click.option("--timeline", type=click.Path(dir_okay=False, path_type=Path), help="Stages and switches (JSON lines).")
 @click.option("--web", metavar="HOST:PORT", help="Where to show Locust's own page while it runs.")
@@ -62,23 +75,26 @@ def main() -> None:
 @_settle
 @_plainly
 def run_command(
-    addresses: Path | None, url: str | None, users: int, duration: float, rate: float, out: Path, timeline: Path | None,
-    web: str | None, seed_password: str | None, allow_hosts: tuple[str, ...], settle: float,
+    addresses: Path | None, url: str | None, users: int, duration: float, rate: float, mix: tuple[str, ...],
+    budgets: tuple[str, ...], out: Path, timeline: Path | None, web: str | None, seed_password: str | None,
+    allow_hosts: tuple[str, ...], settle: float,
 ) -> None:  # fmt: skip
     """Make the load, then check and report."""
+    from loadtest.mix import parse
     from loadtest.run import run
 
     plan = Plan(
         users=users, duration=duration, rate=rate, url=url, allow_hosts=allow_hosts, web=web,
         addresses=str(addresses.resolve()) if addresses else None,
         timeline=str(timeline.resolve()) if timeline else None,
+        mix=parse(mix), budgets=budget.parse(budgets),
     )  # fmt: skip
     if addresses and url:
         raise LoadtestError("--addresses and --url exclude each other")
     if web and not web.rpartition(":")[2].isdecimal():
         raise LoadtestError(f"--web {web}: expected HOST:PORT, such as 127.0.0.1:8089")
     run(Folder(out), plan, seed_password, click.echo)
-    _report(Folder(out), _check(Folder(out), None, settle, must_answer=False))
+    _report(Folder(out), _check(Folder(out), None, settle, must_answer=False), plan.budgets)
 
 
 @main.command("check")
@@ -87,25 +103,30 @@ def run_command(
 @_url
 @_allow
 @_settle
+@_budgets
 @_plainly
 def check_command(
-    out: Path, addresses: Path | None, url: str | None, allow_hosts: tuple[str, ...], settle: float
-) -> None:
+    out: Path, addresses: Path | None, url: str | None, allow_hosts: tuple[str, ...], settle: float,
+    budgets: tuple[str, ...],
+) -> None:  # fmt: skip
     """Read back everything that the ledger of an earlier run knows, and report."""
     from loadtest.addresses import Addresses
 
     where = Addresses(addresses, url, allow_hosts) if addresses or url else None
-    _report(Folder(out), _check(Folder(out), where, settle, must_answer=True))
+    limits = budget.parse(budgets) or Plan.load(Folder(out)).budgets
+    _report(Folder(out), _check(Folder(out), where, settle, must_answer=True), limits)
 
 
 @main.command("report")
 @_out
+@_budgets
 @_plainly
-def report_command(out: Path) -> None:
+def report_command(out: Path, budgets: tuple[str, ...]) -> None:
     """Make report.json and report.html again from what was recorded and checked."""
     from loadtest.check import Result
 
-    _report(Folder(out), Result.load(Folder(out)))
+    limits = budget.parse(budgets) or Plan.load(Folder(out)).budgets
+    _report(Folder(out), Result.load(Folder(out)), limits)
 
 
 def _check(folder: Folder, addresses: Any, settle: float, must_answer: bool) -> Any:
@@ -119,8 +140,8 @@ def _check(folder: Folder, addresses: Any, settle: float, must_answer: bool) -> 
         return unchecked(folder, str(error))  # what the load saw is worth a report
 
 
-def _report(folder: Folder, result: Any) -> NoReturn:
+def _report(folder: Folder, result: Any, budgets: Mapping[str, float]) -> NoReturn:
     from loadtest.report import report
 
-    report(folder, result)
-    sys.exit(0 if result.kept else 1)
+    within = report(folder, result, budgets)
+    sys.exit(1 if not result.kept else 0 if within else 3)

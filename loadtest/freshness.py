@@ -21,6 +21,7 @@ from typing import Any
 from loadtest.ledger import Kind, Ledger, marks
 
 GONE = "gone"
+ABSENT = "not there"
 # Resources beyond this many are forgotten, oldest first, and no longer judged live; the ledger still has them.
 REMEMBERED = 50_000
 
@@ -94,15 +95,24 @@ class Memory:
     in_topic: defaultdict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     # Contents that were answered with a refusal and so must never be seen.
     refused: set[str] = field(default_factory=set)
+    # For whoever watches: what was acknowledged and, when last looked for, was not there or not as written; and the
+    # writes that stand under two ids. The check decides later.
+    missing: set[Key] = field(default_factory=set)
+    doubled: set[str] = field(default_factory=set)
+    _homes: dict[str, Key] = field(default_factory=dict)
 
     # --- what the writers tell ---
 
     def created(self, kind: Kind, id: int, write: str, content: dict[str, Any], topic: int | None = None) -> None:
+        if (kind, id) in self.resources:
+            self.doubled.add(write)  # the id was another's answer
+        self._homes[write] = kind, id
         self.resources[kind, id] = Resource([Version(write, _digest(content))], [(time.monotonic(), 0)], topic)
         if topic is not None:
             self.in_topic[topic].add(id)
         if len(self.resources) > REMEMBERED:
             (old_kind, old_id), old = self.resources.popitem(last=False)
+            self._homes.pop(old.versions[0].write, None)
             if old.topic is not None:
                 self.in_topic[old.topic].discard(old_id)
             elif old_kind == "topic" and not self.in_topic[old_id]:
@@ -151,6 +161,8 @@ class Memory:
         """Judge one resource as it was read (None: it was not there); whether it may be so."""
         if item is not None and (write := write_in(kind, item)) in self.refused:
             return self._object("wrong", kind, id, sight, "nothing: this write was refused", write)
+        if item is not None and (write := write_in(kind, item)) and self._homes.get(write, (kind, id)) != (kind, id):
+            self.doubled.add(write)
         resource = self.resources.get((kind, id))
         if resource is None:
             return True
@@ -170,12 +182,13 @@ class Memory:
             expected = GONE if oldest.content == GONE else oldest.write
             return self._object("stale", kind, id, sight, expected, resource.versions[index].write)
         resource.raise_floor(index, time.monotonic())
+        self.missing.discard((kind, id))
         return True
 
     def _judge_absence(self, kind: Kind, id: int, resource: Resource, floor: int, sight: Sight) -> bool:
         if resource.leaving or self._in_leaving_topic(resource):
             return True
-        return self._object("stale", kind, id, sight, resource.versions[floor].write, "not there")
+        return self._object("stale", kind, id, sight, resource.versions[floor].write, ABSENT)
 
     def _in_leaving_topic(self, resource: Resource) -> bool:
         """Messages of a deleted topic go by an event, some time later."""
@@ -217,6 +230,8 @@ class Memory:
             self.saw(kind, id, None, sight)
 
     def _object(self, what: Any, kind: Kind, id: int, sight: Sight, expected: str, seen: str | None) -> bool:
+        if what == "wrong" or seen == ABSENT:
+            self.missing.add((kind, id))
         self.ledger.violate(
             what, kind=kind, id=id, expected=expected, seen=seen, operation=sight.operation, served_by=sight.served_by,
             address=sight.address, user=sight.user, sent_ms_ago=round((time.monotonic() - sight.sent) * 1000, 1),

@@ -1,4 +1,4 @@
-"""What is known while the load runs: counts, rate and latency of the last seconds; in `live.json`, every second."""
+"""What is known while the load runs, every second in `live.json` (docs/loadtest.md says what is in it)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import Counter, deque
 from pathlib import Path
 from typing import Any
 
-from loadtest.ledger import Ledger
+from loadtest.freshness import Memory
 from loadtest.samples import Sample, SampleFile
 
 WINDOW = 5.0  # seconds that `rps` and `p95_ms` look back
@@ -17,11 +17,12 @@ WINDOW = 5.0  # seconds that `rps` and `p95_ms` look back
 class Live:
     """Takes each request's sample on its way to the file."""
 
-    def __init__(self, samples: SampleFile, ledger: Ledger) -> None:
+    def __init__(self, samples: SampleFile, memory: Memory) -> None:
         self.requests = 0
         self.failed = 0
         self._samples = samples
-        self._ledger = ledger
+        self._memory = memory
+        self._ledger = memory.ledger
         self._recent: deque[tuple[float, float, str]] = deque()
         self._last_success = time.time()
         self._longest_gap = 0.0
@@ -51,15 +52,18 @@ class Live:
             self._ledger.site(len(self._sites) - 1, name)
         return self._sites.index(name)
 
-    def status(self, users: int) -> dict[str, Any]:
+    def status(self, users: int, state: str) -> dict[str, Any]:
         now = time.time()
         while self._recent and self._recent[0][0] < now - WINDOW:
             self._recent.popleft()
         latencies = sorted(latency for _, latency, _ in self._recent)
         return {
             "t": round(now, 3),
+            "state": state,
             "requests": self.requests,
             "failed": self.failed,
+            "lost": len(self._memory.missing),
+            "doubled": len(self._memory.doubled),
             "stale": self._ledger.violations["stale"],
             "wrong": self._ledger.violations["wrong"],
             "errors": self._ledger.errors,
@@ -71,8 +75,17 @@ class Live:
             "served_by": dict(Counter(site for _, _, site in self._recent)),
         }
 
-    def write(self, path: Path, users: int) -> None:
-        """Whole or not at all: others read it at any moment."""
-        new = path.with_suffix(".new")
-        new.write_text(json.dumps(self.status(users)) + "\n")
-        new.replace(path)
+
+def write_live(path: Path, status: dict[str, Any]) -> None:
+    """Whole or not at all: others read it at any moment."""
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(status) + "\n")
+    new.replace(path)
+
+
+def read_live(path: Path) -> dict[str, Any] | None:
+    try:
+        live: dict[str, Any] = json.loads(path.read_text())
+        return live
+    except (FileNotFoundError, ValueError):
+        return None

@@ -82,6 +82,9 @@ class Plan:
     # HOST:PORT of Locust's own page.
     web: str | None = None
     allow_hosts: tuple[str, ...] = ()
+    # What is done more often or less than usual, and the budgets in milliseconds.
+    mix: dict[str, float] = field(default_factory=dict)
+    budgets: dict[str, float] = field(default_factory=dict)
     # Part of every write id, so that two runs against one forum never meet.
     run: str = field(default_factory=lambda: secrets.token_hex(4))
     started: float = field(default_factory=time.time)

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from loadtest.budget import judge
 from loadtest.check import Result
+from loadtest.live import read_live, write_live
 from loadtest.page import render
 from loadtest.plan import Folder
 from loadtest.story import as_json, tell
 
 
-def report(folder: Folder, result: Result, console: Console | None = None) -> None:
-    """Write both files, print the table; the last line is the promises."""
+def report(
+    folder: Folder, result: Result, budgets: Mapping[str, float] | None = None, console: Console | None = None
+) -> bool:
+    """Write both files, print the table; the last line is the promises. Whether the `budgets` (ms) were kept."""
     story = tell(folder, result)
     facts = as_json(story)
+    verdicts = judge(budgets or {}, facts["total"])
+    facts["budgets"] = [asdict(verdict) | {"kept": verdict.kept} for verdict in verdicts]
     folder.report.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     folder.page.write_text(render(story, facts))
     console = console or Console(highlight=False, soft_wrap=True)
@@ -28,8 +37,20 @@ def report(folder: Folder, result: Result, console: Console | None = None) -> No
         console.print(_switch_table(facts))
     for line in trouble(result):
         console.print(line, markup=False)
+    for verdict in verdicts:
+        console.print(str(verdict), markup=False)
     console.print(f"report: {folder.page}", markup=False)
     console.print(result.promises, markup=False)
+    _done(folder, result)
+    return all(verdict.kept for verdict in verdicts)
+
+
+def _done(folder: Folder, result: Result) -> None:
+    """What was counted along becomes what was found, for those who watch."""
+    figures = ("requests", "failed", "lost", "doubled", "stale", "wrong", "errors", "acknowledged")
+    found: dict[str, Any] = {name: getattr(result, name) for name in figures}
+    found |= {"state": "kept" if result.kept else "broken", "users": 0, "rps": 0.0}
+    write_live(folder.live, (read_live(folder.live) or {"t": time.time()}) | found)
 
 
 def trouble(result: Result) -> list[str]:

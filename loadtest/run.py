@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -17,6 +16,7 @@ from typing import Any
 
 from loadtest.errors import LoadtestError
 from loadtest.ledger import Ledger
+from loadtest.live import read_live
 from loadtest.plan import Folder, Plan
 
 SAY_EVERY = 5.0  # seconds
@@ -79,22 +79,15 @@ def _watch(load: subprocess.Popen[bytes], folder: Folder, say: Callable[[str], N
             load.wait(timeout=max(0.0, following - time.monotonic()))
             return
         except subprocess.TimeoutExpired:
-            if live := read_live(folder):
+            if live := read_live(folder.live):
                 say(f"{time.monotonic() - began:4.0f} s  {live_line(live)}")
-
-
-def read_live(folder: Folder) -> dict[str, Any] | None:
-    try:
-        live: dict[str, Any] = json.loads(folder.live.read_text())
-        return live
-    except (FileNotFoundError, ValueError):
-        return None
 
 
 def live_line(live: dict[str, Any]) -> str:
     p95 = f"{live['p95_ms']:.0f} ms" if live["p95_ms"] is not None else "-"
     return (
-        f"{live['requests']:,} requests  failed {live['failed']}  stale {live['stale']}  "
+        f"{live['requests']:,} requests  failed {live['failed']}  lost {live['lost']}  doubled {live['doubled']}  "
+        f"stale {live['stale']}  "
         f"{live['rps']:.0f}/s  p95 {p95}  {live['users']} users"
     )
 

@@ -20,12 +20,14 @@ from locust.user import User
 from loadtest.errors import LoadtestError
 from loadtest.freshness import Memory
 from loadtest.ledger import Ledger
-from loadtest.live import Live
+from loadtest.live import Live, write_live
+from loadtest.mix import mixed
 from loadtest.pace import Pace
 from loadtest.plan import Folder, Plan
 from loadtest.samples import SampleFile
 from loadtest.scene import Scene
 from loadtest.users import Member, Person, Regular
+from loadtest.web import show
 from loadtest.writing import INSIST
 
 # Users are let in one by one: each costs the server two Argon2 hashes.
@@ -41,9 +43,9 @@ class Swarm:
         self.plan = plan
         self.ledger = Ledger(folder.ledger, plan.run)
         self.samples = SampleFile(folder.samples)
-        self.live = Live(self.samples, self.ledger)
-        self.addresses = plan.where()
         memory = Memory(self.ledger)
+        self.live = Live(self.samples, memory)
+        self.addresses = plan.where()
         self.scene = Scene(self.addresses, self.ledger, memory, self.live, Pace(plan.rate), seed_password)
         self.over = self.scene.over
         self.trouble: LoadtestError | None = None
@@ -53,13 +55,14 @@ class Swarm:
         regulars = max(1, self.plan.users // 8) if self.scene.seed_password and self.plan.users > 1 else 0
         Regular.fixed_count = regulars
         classes: list[type[User]] = [Member, Regular] if regulars else [Member]
-        environment = Environment(user_classes=classes)
+        for one in classes:
+            one.tasks = mixed(one.tasks, self.plan.mix)
+        environment = Environment(user_classes=classes, stop_timeout=INSIST + 5)
         environment.events.user_error.add_listener(self._user_error)  # type: ignore[no-untyped-call]
         runner = environment.create_local_runner()
         helpers = [gevent.spawn(self._watch_addresses), gevent.spawn(self._watch_parent)]
         if self.plan.web:
-            host, _, port = self.plan.web.rpartition(":")
-            environment.create_web_ui(host, int(port))
+            show(environment, self.plan.web, lambda: self.live.status(runner.user_count, "running"))
             helpers.append(gevent.spawn(stats_history, runner))
         tell = gevent.spawn(self._tell, runner)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -73,9 +76,12 @@ class Swarm:
                 gevent.sleep(0.05)
         runner.quit()
         gevent.killall([*helpers, tell])
-        self.live.write(self.folder.live, 0)
+        self._show(0, "checking")
         if self.trouble:
             raise self.trouble
+
+    def _show(self, users: int, state: str) -> None:
+        write_live(self.folder.live, self.live.status(users, state))
 
     def _user_error(self, exception: BaseException, **_: Any) -> None:
         self.ledger.error(repr(exception)[:500])
@@ -101,7 +107,7 @@ class Swarm:
     def _tell(self, runner: Any) -> None:
         following = time.monotonic()
         while True:
-            self.live.write(self.folder.live, runner.user_count)
+            self._show(runner.user_count, "running")
             following += 1
             gevent.sleep(max(0.0, following - time.monotonic()))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -150,6 +151,11 @@ class FakeForum:
         @app.before_request
         def _count() -> tuple[Response, int] | None:
             self.served += 1
+            if self.trick("slow", every=10):
+                time.sleep(0.2)
+                if self.misdeeds == 5:
+                    with self.lock:  # everyone waits: each request asks for this lock
+                        time.sleep(1.2)
             if self.trick("500 before", every=40, at_most=8):
                 return jsonify(title="boom"), 500
             if request.method == "GET" and self.trick("hang up", every=40, at_most=8):

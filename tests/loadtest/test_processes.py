@@ -120,6 +120,11 @@ def test_bad_input_is_one_line_and_nothing_is_sent(loadtest: Loadtest, tmp_path:
         (["--addresses", str(broken)], "is not"),
         (["--addresses", str(empty)], "names no address"),
         ([], "give --addresses FILE or --url URL"),
+        (["--url", "http://127.0.0.1:1", "--mix", "sleep=2"], "there are read, write, account, browse"),
+        (["--url", "http://127.0.0.1:1", "--mix", "post=often"], "such as post=2"),
+        (["--url", "http://127.0.0.1:1", "--mix", "read=0", "--mix", "write=0"], "leave read or write above 0"),
+        (["--url", "http://127.0.0.1:1", "--budget", "p96=1s"], "there are p50, p95"),
+        (["--url", "http://127.0.0.1:1", "--budget", "gap=2"], "such as gap=500ms or gap=2s"),
         (["--addresses", str(empty), "--url", "http://127.0.0.1:1"], "exclude each other"),
     ):
         done = loadtest("run", *words)
