@@ -17,11 +17,11 @@ import pybreaker
 import requests
 import tenacity
 from redis import Redis, RedisError
-from requests.adapters import HTTPAdapter
 
 from forum.application import db, part
 from forum.problems import MIMETYPE, unavailable
 from forum.schemas import MAX_IDS, Author
+from strangler.measured import MeasuredAdapter
 
 CONNECT_SECONDS, READ_SECONDS = 1.0, 3.0
 DEADLINE_SECONDS = 4.0
@@ -69,7 +69,7 @@ class Remote:
         self._deadline = deadline
         self._http = requests.Session()
         self._http.trust_env = False  # a proxy for the outside is none for us
-        self._http.mount(api_url, HTTPAdapter(pool_maxsize=32))
+        self._http.mount(api_url, MeasuredAdapter(pool_maxsize=32))
         self._breakers = {
             module: pybreaker.CircuitBreaker(fail_max=FAILURES, reset_timeout=RESET_SECONDS, name=module)
             for module in ("users", "topics")

@@ -31,6 +31,7 @@ def cli(context: click.Context) -> None:
     strangler-local logs users-1   what a process says
     strangler-local restart users  replace the processes of one application, one after another
     strangler-local events topics  how far its events are behind; see: strangler-local events topics --help
+    strangler-local picture        watch all of it on one page
     strangler-local down           stop it; --purge removes its data too
 
     \b
@@ -134,6 +135,17 @@ def restart(state: State, name: str) -> None:
             stack.stop([one])
             stack.start([one])
             _say(f"{one} is ready again")
+
+
+@cli.command()
+@click.pass_obj
+def picture(state: State) -> None:
+    """Show on one page what happens, and what a load test with --out STATE/load promises; prints its address."""
+    with _stack(state) as stack:
+        if not stack.supervisor.answers():
+            raise LocalError("the stack is down; start it with: strangler-local up")
+        stack.start(["picture"])
+        click.echo(f"watch it on {stack.layout.url('picture')}")
 
 
 @cli.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})

@@ -51,6 +51,7 @@ class Demo:
         self.stages = Stages(self.stack)
         self.load = LoadTest(self.stack.layout, sizes.out)
         self.load.live.unlink(missing_ok=True)
+        state.root.joinpath("load").symlink_to(sizes.out.absolute())
         self.memory = 0
         self._switches_told = 0
 
@@ -58,6 +59,8 @@ class Demo:
         """The whole story. Returns the exit code of load test and final comparison."""
         self.stages.up()
         self._said.say(f"the monolith is up: {len(self.stack.supervisor.running())} processes, one database")
+        self.stack.start(["picture"])
+        self._said.say(f"watch it on {self.stack.layout.url('picture')}")
         self._seed()
         self._said.at(0)
         self.load.start(self._sizes.users)
@@ -161,6 +164,7 @@ def _tell_how_to_go_on(demo: Demo) -> None:
     command = f"STRANGLER_STATE={state.link or state.root} {Path(sys.executable).with_name('strangler-local')}"
     address = state.read("addresses.json")["public"][0]
     print(f"Open {address} and log in as demo or moderator, password {layout.seed_password}")
+    print(f"Watch it on {layout.url('picture')}")
     print(f"Stop it with: {command} down --purge")
 
 

@@ -42,6 +42,7 @@ def write(state: State, redis_url: str, admin: str, public: str, sites: Mapping[
     state.replace(directory / "traefik.json", json.dumps(settings, indent=1))
 
 
+BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 FIXED = {
     "http": {
         "middlewares": {
@@ -82,7 +83,7 @@ def _settings(redis_url: str, admin: str, public: str, sites: Mapping[str, str],
         # Shorter than gunicorn's keep-alive of 75 s: a connection is never closed by the server just as it is used.
         "serversTransport": {"forwardingTimeouts": {"idleConnTimeout": "30s"}, "maxIdleConnsPerHost": 64},
         "ping": {"entryPoint": "traefik"},
-        "metrics": {"prometheus": {"entryPoint": "traefik", "addServicesLabels": True}},
+        "metrics": {"prometheus": {"entryPoint": "traefik", "addServicesLabels": True, "buckets": BUCKETS}},
         "api": {"insecure": True, "dashboard": True},
         "providers": {
             "providersThrottleDuration": "100ms",

@@ -103,6 +103,8 @@ class Layout:
         """Everything the applications, the kit and the load test read from their environment (kept in STATE/env)."""
         env = {
             "STRANGLER_CONFIG": str(CHECKOUT / "strangler.toml"),
+            "GATEWAY_METRICS": f"{self.url('gateway-admin')}/metrics",
+            "PROMISES": str(self.promises),
             "STRANGLER_EVENTS": str(self.state.moves),
             "STRANGLER_SECRET": self.secret("strangler"),
             "SECRET_KEY": self.secret("pages"),
@@ -120,6 +122,11 @@ class Layout:
             env[f"{app.upper()}_SERVERS"] = ",".join(self.url(name) for name in self.instances(app))
         return env
 
+    @property
+    def promises(self) -> Path:
+        """What the picture shows of a load test: of the one whose folder is STATE/load."""
+        return self.state.root / "load" / "live.json"
+
     def programs(self) -> dict[str, Program]:
         everything = [
             *(self._postgres(site) for site in SITES),
@@ -127,6 +134,7 @@ class Layout:
             self._gateway(),
             *(self._gunicorn(app, name) for app in APPS for name in self.instances(app)),
             *(self._worker(site) for site in SITES),
+            self._picture(),
         ]
         return {program.name: program for program in everything}
 
@@ -188,6 +196,16 @@ class Layout:
         name = worker_name(site)
         return Program(name, [sys.executable, "-m", f"{package(site)}.worker"], self._application(site, name))
 
+    def _picture(self) -> Program:
+        """As the kit it may see every database; it has no other secrets."""
+        env = self.environment()
+        for name in ("STRANGLER_SECRET", "SECRET_KEY", "SEED_PASSWORD", "TOKEN_PRIVATE_KEY_FILE", "DATABASE_URL"):
+            del env[name]
+        port = self.ports["picture"]
+        return Program(
+            "picture", [sys.executable, "-m", "strangler", "picture", "--listen", f"127.0.0.1:{port}"], env, port=port
+        )
+
     def _application(self, app: str, instance: str) -> dict[str, str]:
         """What one application may know: its own database, and signing keys only where tokens are made."""
         env = self.site_environment(app)
@@ -225,6 +243,7 @@ PORT_NAMES = [
     "gateway-admin",
     *(f"gateway-{app}" for app in APPS),
     *(f"{app}-{number}" for app in APPS for number in range(1, INSTANCES + 1)),
+    "picture",
 ]
 """Everything that listens. `gateway` is what the public uses, `gateway-SITE` what the other sites do."""
 

@@ -135,6 +135,8 @@ class Stack:
         if name == "gateway":
             answer = probe.get(f"{self.layout.url('gateway-admin')}/ping")
             return answer is not None and answer[0] == 200
+        if name == "picture":
+            return probe.get(f"{self.layout.url(name)}/livez") is not None
         if name.endswith("-worker"):
             return bool(self.supervisor.info(name)["statename"] == "RUNNING")
         return probe.is_ready(self.layout.url(name))

@@ -12,6 +12,7 @@ from strangler.analyze.command import analyze
 from strangler.commands.init import init
 from strangler.commands.metrics import metrics
 from strangler.commands.move import move
+from strangler.commands.picture import picture
 from strangler.commands.route import route
 from strangler.commands.stage import stage
 from strangler.errors import NotYetError, StranglerError
@@ -38,6 +39,7 @@ def cli(context: click.Context, config: str) -> None:
     strangler move users cancel     before a switch: undo create
     strangler move users events     who did what, and when
     strangler stage 2-users         all of that for a stage of strangler.toml, and the gateway's routes
+    strangler picture               watch it on a page
 
     create, switch, reverse, complete and cancel take --dry-run; every command has --help. Every command can be killed
     and run again.
@@ -45,7 +47,7 @@ def cli(context: click.Context, config: str) -> None:
     context.obj = config
 
 
-for command in (init, analyze, move, stage, route, metrics):
+for command in (init, analyze, move, stage, route, metrics, picture):
     cli.add_command(command)
 
 

@@ -17,13 +17,14 @@ import socket
 import time
 from typing import Any
 
-from flask import Flask, Response, current_app, g, jsonify, request
+from flask import Flask, Response, current_app, g, jsonify, request, request_started
 
 from strangler import drain
 from strangler.config import Config, Module, load, variable
 from strangler.errors import StranglerError
 from strangler.fence import SERIALIZATION_FAILURE, is_fenced, sqlstate
 from strangler.forward import EPOCH_HEADER, MISDIRECTED, Forwarder, UnreachableError
+from strangler.measured import APPLICATION, REQUESTS, called
 from strangler.ownership import Ownership, OwnershipReader, is_idle
 
 WAIT_SECONDS = 10.0
@@ -33,6 +34,8 @@ POLL_SECONDS = 0.002, 0.05
 REDISPATCHES = 5
 HEALTH = {"strangler_livez", "strangler_readyz"}
 """Endpoints. An application may have a `livez` of its own."""
+UNMEASURED = {*HEALTH, "metrics"}
+"""Nobody's requests but the machinery's."""
 
 
 class Strangler:
@@ -65,6 +68,9 @@ class Strangler:
         # First of all: at a site that does not own the module nothing else may look at the request.
         app.before_request_funcs.setdefault(None, []).insert(0, self._before)
         app.after_request(self._sign)
+        app.after_request(self._measure)
+        request_started.connect(self._begin, app, weak=False)
+        APPLICATION.labels(site, self.version, self.instance).set(1)
         app.add_url_rule("/livez", "strangler_livez", self._livez)
         app.add_url_rule("/readyz", "strangler_readyz", self._readyz)
         # Before all error handlers of the application: they know nothing of the fence.
@@ -130,8 +136,11 @@ class Strangler:
             if own.epoch >= told:
                 if forwarded is not None:
                     return self._misdirected(module, own)
+                url = self._config.sites[own.owner].url
                 try:
-                    answer = self._forwarder.send(request, self._config.sites[own.owner].url, module.name, own.epoch)
+                    with called(self.site, module.name, "forward") as call:
+                        answer = self._forwarder.send(request, url, module.name, own.epoch)
+                        call.status = answer.status_code
                 except UnreachableError as error:
                     if error.sent:
                         return self._unavailable(f"{own.owner} gave no answer")
@@ -185,6 +194,17 @@ class Strangler:
 
     def _sign(self, response: Response) -> Response:
         response.headers.setdefault("X-Served-By", f"{self.site}/{self.version}@{self.instance}")
+        return response
+
+    @staticmethod
+    def _begin(_app: Flask, **_: object) -> None:
+        g.strangler_began = time.perf_counter()
+
+    def _measure(self, response: Response) -> Response:
+        if request.endpoint not in UNMEASURED:
+            module = g.get("strangler_module")
+            taken = time.perf_counter() - g.strangler_began
+            REQUESTS.labels(self.site, module.name if module else "", response.status_code).observe(taken)
         return response
 
     def _state(self) -> dict[str, object]:

@@ -19,8 +19,20 @@ HOLDS_SECONDS = 2.0
 
 
 def status(move: Move) -> dict[str, Any]:
-    """state, owner, epoch, both sites' rows, both streams, what the next command is and what it would wait for
-    (`next`), who holds the module's lock (`holders`), and what is wrong (`alarms`, each with its mend)."""
+    """What `standing` says, what the next command is and what it would wait for (`next`), and who holds the module's
+    lock (`holders`)."""
+    found = standing(move)
+    owned = found["epoch"] > 0
+    return {
+        **found,
+        "diff": _diff(move),
+        "next": _next(move, found["state"]),
+        "holders": _holders(move, move.database(found["owner"])) if owned else [],
+    }
+
+
+def standing(move: Move) -> dict[str, Any]:
+    """state, owner, epoch, both sites' rows, both streams, and what is wrong (`alarms`, each with its mend)."""
     rows = {database.site: move.ownership(database) for database in (move.source, move.target)}
     known = [row for row in rows.values() if row]
     newest = max(known, key=lambda row: row.epoch) if known else None
@@ -33,9 +45,6 @@ def status(move: Move) -> dict[str, Any]:
         "epoch": newest.epoch if newest else 0,
         "sites": {site: {"owner": row.owner, "epoch": row.epoch} if row else None for site, row in rows.items()},
         "streams": streams,
-        "diff": _diff(move),
-        "next": _next(move, state),
-        "holders": _holders(move, move.database(newest.owner)) if newest else [],
         "alarms": _alarms(streams, len({row.epoch for row in known}) > 1)
         + (_fences(move, move.database(newest.owner)) if newest else []),
     }

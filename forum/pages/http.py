@@ -10,7 +10,6 @@ from typing import Any, TypeVar, get_args
 import pybreaker
 import requests
 from pydantic import TypeAdapter, ValidationError
-from requests.adapters import HTTPAdapter
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_random_exponential
 
 from forum.client_address import vouched
@@ -33,6 +32,7 @@ from forum.schemas import (
     TopicChange,
     User,
 )
+from strangler.measured import MeasuredAdapter
 
 Value = TypeVar("Value")
 
@@ -77,7 +77,7 @@ class HttpPort:
         if session is None:
             session = requests.Session()
             for scheme in ("http://", "https://"):
-                session.mount(scheme, HTTPAdapter(pool_maxsize=64))
+                session.mount(scheme, MeasuredAdapter(pool_maxsize=64))
         session.trust_env = False  # a .netrc must not replace the visitor's token
         self._session = session
         self._timeout = connect_seconds, read_seconds

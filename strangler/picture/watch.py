@@ -1,0 +1,189 @@
+"""Looks at everything, each in its own time, so that one that does not answer keeps nobody waiting."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+
+from strangler import routes
+from strangler.config import Config
+from strangler.errors import StranglerError
+from strangler.picture.assemble import assemble
+from strangler.picture.history import SECONDS, History
+from strangler.picture.moves import Watched
+from strangler.picture.promises import promises
+from strangler.picture.scrape import AwayError, Key, Series, fetch
+from strangler.picture.seen import APPLICATION, APPLICATION_NAMES, GATEWAY_NAMES, Gateway, Instance, Seen
+
+PATIENCE_SECONDS = 10.0
+"""Who takes connections but has no time to answer is not away before."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where to look, beside the configuration. None: nowhere."""
+
+    gateway: str | None = None
+    """Its metrics' address."""
+    doors: frozenset[str] = frozenset({"public"})
+    promises: str | None = None
+    path: str = "/metrics"
+    """Of the applications."""
+
+
+@dataclass
+class Watch:
+    """`state` is the newest picture, as JSON."""
+
+    config: Config
+    sources: Sources
+    state: bytes = b"{}"
+    _history: History = field(default_factory=History)
+    _series: dict[str, Series] = field(default_factory=dict)
+    _heard: dict[str, float] = field(default_factory=dict)
+    _sites: dict[str, list[Instance]] = field(default_factory=dict)
+    _instances: dict[str, Instance] = field(default_factory=dict)
+    _gateway: Gateway = field(default_factory=Gateway)
+    _promises: dict[str, Any] | None = None
+    _redis: bool | None = None
+    _default: str | None = None
+    _store: Any = None
+
+    def __post_init__(self) -> None:
+        self._modules = {name: Watched(self.config, name) for name in self.config.modules}
+
+    def start(self) -> None:
+        looks: list[tuple[float, Callable[[], None]]] = [(1, module.look) for module in self._modules.values()]
+        looks += [(2, self.look_at_applications), (1, self.look_at_promises), (1, self.picture)]
+        looks += [(1, self.look_at_gateway)] if self.sources.gateway else []
+        looks += [(2, self.look_at_store)] if self.config.gateway else []
+        for seconds, look in looks:
+            threading.Thread(target=_again, args=(seconds, look), daemon=True).start()
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    def look_at_gateway(self) -> None:
+        assert self.sources.gateway
+        try:
+            found = self._fetch(self.sources.gateway, GATEWAY_NAMES)
+        except AwayError as error:
+            if not error.slow:
+                self._gateway = Gateway(up=False)
+            return
+        self._gateway = Gateway(True, found, self._series[self.sources.gateway].window())
+
+    def _fetch(self, url: str, names: tuple[str, ...]) -> dict[Key, float]:
+        """Raises AwayError; not `slow` any more when nothing has come for PATIENCE_SECONDS."""
+        try:
+            found = fetch(url, names)
+        except AwayError as error:
+            late = time.monotonic() - self._heard.get(url, 0.0) > PATIENCE_SECONDS
+            raise AwayError(slow=error.slow and not late) from None
+        self._heard[url] = time.monotonic()
+        self._series.setdefault(url, Series()).add(found)
+        return found
+
+    def look_at_applications(self) -> None:
+        addresses = {site: self._addresses(site) for site in self.config.sites}
+        with ThreadPoolExecutor(8) as pool:
+            found = {site: list(pool.map(self._instance, each)) for site, each in addresses.items()}
+        self._instances = {one.address: one for each in found.values() for one in each}
+        self._sites = found
+        known = {self._url(one) for one in self._instances} | {self.sources.gateway}
+        for gone in self._series.keys() - known:
+            del self._series[gone]
+
+    def _addresses(self, site: str) -> list[str]:
+        """HOST:PORT of every process: all that a name stands for."""
+        found: list[str] = []
+        with suppress(StranglerError):  # it has no servers in this place
+            for server in self.config.sites[site].servers:
+                parts = urlsplit(server)
+                port = parts.port or 80
+                with suppress(OSError):
+                    known = socket.getaddrinfo(parts.hostname, port, socket.AF_INET, socket.SOCK_STREAM)
+                    found += [f"{where[0]}:{port}" for *_, where in known]
+        return sorted(set(found))
+
+    def _url(self, address: str) -> str:
+        return f"http://{address}{self.sources.path}"
+
+    def _instance(self, address: str) -> Instance:
+        try:
+            samples = self._fetch(self._url(address), APPLICATION_NAMES)
+        except AwayError as error:
+            before = self._instances.get(address)
+            return before if error.slow and before else Instance(address, up=False)
+        info = next((dict(labels) for name, labels in samples if name == APPLICATION), {})
+        window = self._series[self._url(address)].window()
+        return Instance(address, True, info.get("instance"), info.get("version"), window)
+
+    def look_at_store(self) -> None:
+        """The gateway's Redis: whether it answers, and where it says that all other paths go."""
+        key = f"{routes.root(self.config)}/http/routers/public-default/service"
+        try:
+            self._store = self._store or routes.connect(self.config)
+            found = self._store.get(key)
+        except (redis.RedisError, StranglerError):
+            self._redis = False
+            return
+        self._redis, self._default = True, found.decode() if found else None
+
+    def look_at_promises(self) -> None:
+        self._promises = promises(self.sources.promises) if self.sources.promises else None
+
+    # --- the picture ------------------------------------------------------------------------------------------------
+
+    def seen(self) -> Seen:
+        databases: dict[str, bool | None] = {}
+        for module in self._modules.values():
+            for site, answers in module.answers.items():
+                databases[site] = bool(databases.get(site)) or answers
+        return Seen(
+            gateway=self._gateway, sites=self._sites, databases=databases, redis=self._redis, default=self._default,
+            modules={name: module.standing for name, module in self._modules.items()}, promises=self._promises,
+            doors=self.sources.doors,
+        )  # fmt: skip
+
+    def picture(self) -> None:
+        now = time.time()
+        found = assemble(self.config, self.seen())
+        history = self._history
+        history.sample(now, found["flow"])
+        for name, module in self._modules.items():
+            for event in module.events:
+                history.event(event, self.config.module(name))
+        history.stage(now, found["stage"])
+        for site in found["sites"]:
+            history.versions(now, site["name"], set(site["versions"]))
+        history.problems(now, {_kind(line) for line in found["verdict"]["bad"]})
+        found |= {"t": round(now, 2), "history": list(history.samples), "marks": history.marks(now - SECONDS)}
+        self.state = json.dumps(found, default=str).encode()
+
+
+def _kind(line: str) -> str:
+    """A count that grows is one and the same problem."""
+    return line.lstrip("0123456789, ")
+
+
+def _again(seconds: float, look: Callable[[], None]) -> None:
+    while True:
+        began = time.monotonic()
+        try:
+            look()
+        except Exception:
+            log.exception("%s", getattr(look, "__qualname__", look))
+        time.sleep(max(0.2, seconds - (time.monotonic() - began)))
