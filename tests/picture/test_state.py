@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from local.state import CHECKOUT
+from strangler.commands.picture import picture as picture_command
 from strangler.picture.assemble import assemble
 from strangler.picture.history import History
 from strangler.picture.promises import promises
@@ -135,3 +138,9 @@ def test_promises_come_from_the_live_file_and_in_the_end_from_the_report(tmp_pat
     (tmp_path / "report.json").write_text('{"requests": 13, "failed": 0, "lost": 2, "doubled": 0, "stale": 0}')
     assert (promises(str(live)) or {})["lost"] == 2
     assert promises("http://127.0.0.1:9/promises.json") is None
+
+
+def test_every_option_that_the_docs_name_is_one() -> None:
+    named = set(re.findall(r"(?<![\w-])--[a-z]+[a-z-]*", (CHECKOUT / "docs" / "picture.md").read_text())) - {"--out"}
+    assert named <= {option for parameter in picture_command.params for option in parameter.opts}
+    assert "--promises" in named

@@ -86,7 +86,7 @@ export class Scene {
       this.put("redis wire", "path", { d: `M${PEOPLE.x + PEOPLE.w} ${last}H${GATEWAY.x}`, class: "wire" });
       this.box("redis", PEOPLE.x, last - 36, PEOPLE.w, 72, away);
       this.put("redis name", "text", { x: centre, y: last - 2, class: `name ${away}` }, "Redis");
-      this.put("redis state", "text", { x: centre, y: last + 23, class: `small ${away}` }, away ? "AWAY" : "has the routes");
+      this.put("redis state", "text", { x: centre, y: last + 23, class: `small ${away}` }, away ? "AWAY" : "routes");
     }
     const from = PEOPLE.x + PEOPLE.w + 8;
     if (gateway.door || gateway.state === "away") this.arrow("in", from, middle, GATEWAY.x - 6, middle, gateway.door);
@@ -121,7 +121,7 @@ export class Scene {
       return;
     }
     site.instances.forEach((one, index) => {
-      const dot = one.up ? (one.ready ? "up" : "warn") : "down";
+      const dot = one.up ? (one.ready ? "up" : "warn") : site.needed ? "down" : "later";
       this.put(`dot ${site.name} ${index}`, "circle", { cx: APP.x + 26 + index * 22, cy: y + 21, r: 8, class: `dot ${dot}` });
     });
     const versions = Object.entries(site.versions).map(([name, number]) =>
