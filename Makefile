@@ -1,6 +1,6 @@
 # `make help` lists the targets. Everything they need is put into .venv, from the locked files in requirements/.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-stages test-k8s test-model lint format lock clean test-node test-compose test-swarm bench-kit bench-forum
+.PHONY: help demo rollouts test test-stages test-k8s test-model lint format lock clean test-node test-compose test-swarm bench-kit bench-forum
 
 # Every process of a stack would compile the same modules anew: three seconds instead of one.
 unexport PYTHONDONTWRITEBYTECODE
@@ -21,6 +21,9 @@ help: ## Show this
 
 demo: $(INSTALLED) ## Watch a monolith under load become microservices, and no request fail
 	@$(PYTHON) -m local.demo
+
+rollouts: $(INSTALLED) ## Six ways to a new version, good and bad ones, under load, measured (STRATEGY=canary VERSION=slow TARGET=local)
+	@$(PYTHON) -m loadtest.rollouts
 
 test: $(INSTALLED) ## Run the tests (some of them: TESTS="tests/kit -k fence")
 	@$(PYTHON) -m pytest -n 4 --dist loadfile $(TESTS)

@@ -67,6 +67,13 @@ def main() -> None:
     help="Times as often as usual: read, write, account, or one step such as delete_topic; several times.",
 )  # fmt: skip
 @_budgets
+@click.option(
+    "--cohort", multiple=True, metavar="'NAME: VALUE'",
+    help="A header that some of the users send with every request; of several, each of them sends one.",
+)  # fmt: skip
+@click.option(
+    "--cohort-share", default=20.0, show_default=True, type=click.FloatRange(0, 100), help="Percent of users."
+)
 @_out
 @click.option("--timeline", type=click.Path(dir_okay=False, path_type=Path), help="Stages and switches (JSON lines).")
 @click.option("--web", metavar="HOST:PORT", help="Where to show Locust's own page while it runs.")
@@ -76,8 +83,8 @@ def main() -> None:
 @_plainly
 def run_command(
     addresses: Path | None, url: str | None, users: int, duration: float, rate: float, mix: tuple[str, ...],
-    budgets: tuple[str, ...], out: Path, timeline: Path | None, web: str | None, seed_password: str | None,
-    allow_hosts: tuple[str, ...], settle: float,
+    budgets: tuple[str, ...], cohort: tuple[str, ...], cohort_share: float, out: Path, timeline: Path | None,
+    web: str | None, seed_password: str | None, allow_hosts: tuple[str, ...], settle: float,
 ) -> None:  # fmt: skip
     """Make the load, then check and report."""
     from loadtest.mix import parse
@@ -87,12 +94,15 @@ def run_command(
         users=users, duration=duration, rate=rate, url=url, allow_hosts=allow_hosts, web=web,
         addresses=str(addresses.resolve()) if addresses else None,
         timeline=str(timeline.resolve()) if timeline else None,
-        mix=parse(mix), budgets=budget.parse(budgets),
+        mix=parse(mix), budgets=budget.parse(budgets), cohort=cohort, cohort_share=cohort_share,
     )  # fmt: skip
     if addresses and url:
         raise LoadtestError("--addresses and --url exclude each other")
     if web and not web.rpartition(":")[2].isdecimal():
         raise LoadtestError(f"--web {web}: expected HOST:PORT, such as 127.0.0.1:8089")
+    for header in cohort:
+        if not all(part.strip() for part in header.partition(":")):
+            raise LoadtestError(f"--cohort {header!r}: expected 'NAME: VALUE', such as 'Forum-Variant: b'")
     run(Folder(out), plan, seed_password, click.echo)
     _report(Folder(out), _check(Folder(out), None, settle, must_answer=False), plan.budgets)
 

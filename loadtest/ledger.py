@@ -81,9 +81,9 @@ class Ledger:
         self.violations[what] += 1
         self._line(what, **details)
 
-    def site(self, number: int, name: str) -> None:
-        """`samples.bin` says `number` where `X-Served-By` said `name`."""
-        self._line("site", n=number, name=name)
+    def site(self, number: int, name: str, version: str) -> None:
+        """`samples.bin` says `number` where `X-Served-By` said `name`/`version`."""
+        self._line("site", n=number, name=name, version=version)
 
     def error(self, what: str) -> None:
         """The load itself went wrong: a bug here, or an answer that is no answer."""
@@ -138,6 +138,7 @@ class History:
     writes: dict[str, Write] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
     sites: dict[int, str] = field(default_factory=dict)
+    versions: dict[int, str] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     failures: list[dict[str, Any]] = field(default_factory=list)  # the first KEPT_FAILURES
 
@@ -184,5 +185,6 @@ def _tell(history: History, line: dict[str, Any]) -> None:
             history.failures.append({k: v for k, v in line.items() if k != "e"})
     elif event == "site":
         history.sites[line["n"]] = line["name"]
+        history.versions[line["n"]] = line.get("version", "")
     elif event == "error":
         history.errors.append(line["what"])

@@ -26,14 +26,14 @@ class Live:
         self._recent: deque[tuple[float, float, str]] = deque()
         self._last_success = time.time()
         self._longest_gap = 0.0
-        self._sites: list[str] = []
+        self._sites: list[tuple[str, str]] = []  # site and version, by number
 
     def add(self, sample: Sample) -> None:
         self._samples.add(sample)
         self.requests += 1
         self.failed += sample.failed
         now = sample.ended
-        site = "nobody" if sample.served_by is None else self._sites[sample.served_by]
+        site = "nobody" if sample.served_by is None else self._sites[sample.served_by][0]
         self._recent.append((now, sample.latency, site))
         if not sample.failed:
             self._longest_gap = max(self._longest_gap, now - self._last_success)
@@ -43,14 +43,15 @@ class Live:
         self._ledger.fail(sample.operation, sample.status, why, served_by, address)
 
     def site(self, served_by: str | None) -> int | None:
-        """The number of the site in `X-Served-By: <site>/<version>@<instance>`."""
+        """The number of site and version in `X-Served-By: <site>/<version>@<instance>`."""
         if not served_by:
             return None
-        name = served_by.partition("/")[0]
-        if name not in self._sites:
-            self._sites.append(name)
-            self._ledger.site(len(self._sites) - 1, name)
-        return self._sites.index(name)
+        name, _, rest = served_by.partition("/")
+        found = name, rest.partition("@")[0]
+        if found not in self._sites:
+            self._sites.append(found)
+            self._ledger.site(len(self._sites) - 1, *found)
+        return self._sites.index(found)
 
     def status(self, users: int, state: str) -> dict[str, Any]:
         now = time.time()

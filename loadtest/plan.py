@@ -82,6 +82,9 @@ class Plan:
     # HOST:PORT of Locust's own page.
     web: str | None = None
     allow_hosts: tuple[str, ...] = ()
+    # Headers that the `cohort_share` percent of the users in the cohort send, each of them one, in turn.
+    cohort: tuple[str, ...] = ()
+    cohort_share: float = 20.0
     # What is done more often or less than usual, and the budgets in milliseconds.
     mix: dict[str, float] = field(default_factory=dict)
     budgets: dict[str, float] = field(default_factory=dict)
@@ -99,7 +102,8 @@ class Plan:
     def load(cls, folder: Folder) -> Plan:
         try:
             fields: dict[str, Any] = json.loads(folder.plan.read_text())
-            return cls(**{**fields, "allow_hosts": tuple(fields["allow_hosts"])})
+            return cls(**{**fields, "allow_hosts": tuple(fields["allow_hosts"]),
+                          "cohort": tuple(fields.get("cohort", ()))})  # fmt: skip
         except FileNotFoundError:
             raise LoadtestError(f"no run in {folder.path}; make one with: loadtest run --out {folder.path}") from None
         except (ValueError, TypeError, KeyError) as error:

@@ -31,7 +31,7 @@ OPERATIONS = (
     "DELETE /api/messages/{id}",
 )
 _NUMBER = {name: number for number, name in enumerate(OPERATIONS)}
-_RECORD = struct.Struct("<dffHBBBxxx")
+_RECORD = struct.Struct("<dffHBBBxH")
 _NOBODY = 255
 
 
@@ -46,6 +46,7 @@ class Sample:
     operation: str
     failed: bool
     served_by: int | None
+    visitor: int = 0  # one of the load's users
 
     @property
     def ended(self) -> float:
@@ -68,7 +69,7 @@ class SampleFile:
             self._file,
             _RECORD.pack(
                 sample.began, sample.latency, sample.waited, sample.status,
-                _NUMBER[sample.operation], sample.failed, served_by,
+                _NUMBER[sample.operation], sample.failed, served_by, sample.visitor,
             ),
         )  # fmt: skip
 
@@ -89,7 +90,8 @@ def read_samples(path: Path) -> Iterator[Sample]:
     with path.open("rb") as file:
         while chunk := file.read(_RECORD.size * 4096):
             whole = len(chunk) - len(chunk) % _RECORD.size
-            for began, latency, waited, status, number, failed, by in _RECORD.iter_unpack(chunk[:whole]):
+            for began, latency, waited, status, number, failed, by, visitor in _RECORD.iter_unpack(chunk[:whole]):
                 yield Sample(
-                    began, latency, waited, status, OPERATIONS[number], bool(failed), None if by == _NOBODY else by
-                )
+                    began, latency, waited, status, OPERATIONS[number], bool(failed), None if by == _NOBODY else by,
+                    visitor,
+                )  # fmt: skip

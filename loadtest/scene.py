@@ -43,6 +43,19 @@ class Scene:
     users: deque[int] = field(default_factory=lambda: deque(maxlen=200))
     deleted_topics: deque[int] = field(default_factory=lambda: deque(maxlen=50))
     old_topics: list[int] = field(default_factory=list)
+    cohort: tuple[str, ...] = ()
+    cohort_share: float = 0.0  # percent
+    visitors: int = 0
+    members: int = 0
+
+    def admit(self) -> tuple[int, dict[str, str]]:
+        """A new visitor's number, and the headers by which they belong to the cohort, if they do."""
+        self.visitors += 1
+        if not self.cohort or self.members + 1 > self.visitors * self.cohort_share / 100:
+            return self.visitors, {}
+        self.members += 1
+        name, _, value = self.cohort[self.members % len(self.cohort)].partition(":")
+        return self.visitors, {name.strip(): value.strip()}
 
     def noticed(self, topics: list[dict[str, Any]]) -> None:
         """Remember some topics that were here before the load."""

@@ -47,6 +47,7 @@ class Swarm:
         self.live = Live(self.samples, memory)
         self.addresses = plan.where()
         self.scene = Scene(self.addresses, self.ledger, memory, self.live, Pace(plan.rate), seed_password)
+        self.scene.cohort, self.scene.cohort_share = plan.cohort, plan.cohort_share
         self.over = self.scene.over
         self.trouble: LoadtestError | None = None
 

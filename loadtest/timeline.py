@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,36 @@ class Switch:
     @property
     def title(self) -> str:
         return f"{self.module} back" if self.direction == "reverse" else self.module
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A new version, brought out in one way. `done`: everybody has it; False: it was taken back; None: not over."""
+
+    strategy: str
+    version: str
+    began: float
+    ended: float
+    done: bool | None
+
+    @property
+    def title(self) -> str:
+        how = {True: "done", False: "turned back", None: "under way"}[self.done]
+        return f"{self.strategy}: {self.version}, {how}"
+
+
+def read_rollouts(path: Path, began: float, ended: float) -> list[Rollout]:
+    """Those between `began` and `ended`, in order: one is over before the next begins."""
+    found: list[Rollout] = []
+    for line in path.read_bytes().splitlines(keepends=True) if path.exists() else ():
+        event = json.loads(line) if line.endswith(b"\n") else {}
+        if event.get("kind") != "rollout" or not began <= event["t"] <= ended:
+            continue
+        if event["state"] == "begin":
+            found.append(Rollout(event["strategy"], event["version"], event["t"], ended, None))
+        elif event["state"] in ("done", "back") and found:
+            found[-1] = replace(found[-1], ended=event["t"], done=event["state"] == "done")
+    return found
 
 
 def read_timeline(path: Path, began: float, ended: float) -> tuple[list[Stage], list[Switch]]:

@@ -39,6 +39,7 @@ class Person(FastHttpUser):  # type: ignore[misc,unused-ignore]
         self.client_pool = pool
         super().__init__(environment)
         self.wire = Wire(self.client, pool, self.scene.addresses, self.scene.live, self.scene.pace)
+        self.wire.visitor, self.wire.always = self.scene.admit()
         self.me = Visitor(self.scene, self.wire)
 
     def wait_time(self) -> float:

@@ -73,6 +73,8 @@ class Wire:
         self._generation = addresses.generation
         self._live = live
         self._pace = pace
+        self.visitor = 0
+        self.always: dict[str, str] = {}  # headers of every request
         self.user: int | None = None
         self.token: str | None = None
 
@@ -94,7 +96,7 @@ class Wire:
             self._generation = self._addresses.generation
             self._pool.forget(self._addresses.urls)
         address = self._addresses.pick()
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json", **self.always}
         data = None
         if send is not None:
             headers["Content-Type"] = "application/json"
@@ -125,7 +127,7 @@ class Wire:
             retry_after = _seconds(response.headers.get("Retry-After") if response.headers else None)
 
         waited = max(latency, began + latency - waiting_since) if waiting_since else latency
-        sample = Sample(began, latency, waited, status, operation, failed, self._live.site(served_by))
+        sample = Sample(began, latency, waited, status, operation, failed, self._live.site(served_by), self.visitor)
         self._live.add(sample)
         why = (error or f"{status} {_detail(body)}") if failed else None
         if why is not None:

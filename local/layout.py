@@ -132,7 +132,7 @@ class Layout:
             *(self._postgres(site) for site in SITES),
             self._redis(),
             self._gateway(),
-            *(self._gunicorn(app, name) for app in APPS for name in self.instances(app)),
+            *(self.gunicorn(app, name) for app in APPS for name in self.instances(app)),
             *(self._worker(site) for site in SITES),
             self._picture(),
         ]
@@ -174,7 +174,8 @@ class Layout:
         command = [str(gateway.program()), f"--configFile={directory / 'traefik.json'}"]
         return Program("gateway", command, port=self.ports["gateway"], stop_seconds=20)
 
-    def _gunicorn(self, app: str, name: str) -> Program:
+    def gunicorn(self, app: str, name: str, application: str | None = None) -> Program:
+        """A server of `app`, or of another `application` (MODULE:NAME) in its place, on the port of that name."""
         environment = self._application(app, name) | {
             "BIND": f"127.0.0.1:{self.ports[name]}",
             "THREADS": "8",
@@ -187,7 +188,7 @@ class Layout:
             "gunicorn",
             "-c",
             "python:strangler.gunicorn",
-            f"{package(app)}.app:create_app()",
+            application or f"{package(app)}.app:create_app()",
         ]
         seconds = DRAIN_SECONDS + GRACEFUL_SECONDS + 3
         return Program(name, command, environment, port=self.ports[name], stop_seconds=seconds)

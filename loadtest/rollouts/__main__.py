@@ -1,0 +1,3 @@
+from loadtest.rollouts.cli import main
+
+main()

@@ -1,0 +1,109 @@
+"""Real rollouts on the local stack: what the judge is for, and what happens without one."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from loadtest.rollouts import run
+from loadtest.rollouts.judge import Judge, NoJudge
+from loadtest.rollouts.load import Load, load
+from loadtest.rollouts.local import Local, local
+from loadtest.rollouts.report import Row, note, report
+from loadtest.rollouts.strategies import STRATEGIES
+from loadtest.timeline import read_rollouts
+from local.state import CHECKOUT
+
+JUDGE = Judge(least=25, patience=60)
+"""Of 25 requests one meets the error that every 20th is."""
+
+
+def rollouts(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "loadtest.rollouts", *words], cwd=CHECKOUT, env=os.environ | environment,
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def forum(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Local, Load]]:
+    """At version 1, with some users at work."""
+    folder = tmp_path_factory.mktemp("rollouts")
+    with (
+        local(folder, lambda _: None, ready_seconds=60) as target,
+        load(folder / "load", target.where, target.seed_password, target.timeline, users=6, rate=30) as running,
+    ):
+        yield target, running
+
+
+@pytest.fixture
+def measured(forum: tuple[Local, Load], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[Row]]:
+    """Rows of the table, which is made of them at the end."""
+    monkeypatch.setattr(run, "AFTER", 2.0)
+    rows: list[Row] = []
+    yield rows
+    for row in rows:
+        note(row, tmp_path)
+        assert (tmp_path / f"{row.name}.svg").read_text().startswith("<svg")
+    report(rows, tmp_path, {"requests": 1, "acknowledged": 1, "lost": 0, "doubled": 0})
+    assert len(json.loads((tmp_path / "rollouts.json").read_text())["runs"]) == len(rows)
+    told = read_rollouts(forum[0].timeline, 0, 1e12)
+    assert [(one.strategy, one.version, one.done) for one in told[-len(rows) :]] == [
+        (row.run.strategy, row.run.version, row.run.outcome.done) for row in rows
+    ]
+
+
+@pytest.mark.timeout(600)
+def test_a_canary_is_promoted_when_it_is_good_and_taken_away_when_it_is_not(
+    forum: tuple[Local, Load], measured: list[Row]
+) -> None:
+    target, running = forum
+    for version, judge in (("good", JUDGE), ("errors", JUDGE), ("errors", NoJudge())):
+        measured.append(Row(*run.rollout(STRATEGIES["canary"], version, target, judge, running, lambda _: None)))
+    good, errors, unjudged = measured
+    assert good.run.outcome.done, good.run.outcome
+    assert good.surprise is None, running.folder.ledger.read_text()[-3000:]
+    assert good.found.met == good.found.users
+    assert not errors.run.outcome.done
+    assert "requests failed" in errors.run.outcome.why
+    # Without the judge the same version gets everybody, and that is told.
+    assert unjudged.run.outcome.done
+    assert unjudged.found.met == unjudged.found.users
+    assert unjudged.found.failed
+    assert unjudged.seen == "NOT SEEN"
+    assert unjudged.surprise is not None
+    assert target.running() == {"v1": 0, "v2": 2}
+    target.reset("good")
+    assert target.running() == {"v1": 2, "v2": 0}
+
+
+@pytest.mark.parametrize(
+    ("environment", "mend"),
+    [
+        ({"STRATEGY": "red-black"}, "STRATEGY=red-black: there is recreate"),
+        ({"VERSION": "canary,fast"}, "VERSION=canary: there is good"),
+        ({"TARGET": "mars"}, "TARGET=mars: there is swarm"),
+        ({"JUDGE": "maybe"}, "JUDGE=maybe: expected on or off"),
+        ({"USERS": "many"}, "'many' is not a valid integer"),
+    ],
+)
+def test_rubbish_is_answered_with_one_line(environment: dict[str, str], mend: str) -> None:
+    done = rollouts(**environment)
+    assert done.returncode == 2
+    assert mend in done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_two_at_once_do_not_meet(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        done = rollouts("--out", str(tmp_path), "--target", "local")
+    assert done.returncode == 2
+    assert "another `make rollouts` is at work" in done.stderr
