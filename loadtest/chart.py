@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from html import escape
 
 from loadtest.measure import Bucket
-from loadtest.timeline import Stage, Switch
+from loadtest.timeline import Rollout, Stage, Switch
 
 WIDTH = 1600
 LEFT, RIGHT = 92, 24
@@ -71,7 +71,10 @@ def colour(site: str) -> str:
     return site if site in ORDER else "other"
 
 
-def draw(buckets: Sequence[Bucket], width: float, stages: Sequence[Stage], switches: Sequence[Switch]) -> str:
+def draw(
+    buckets: Sequence[Bucket], width: float, stages: Sequence[Stage], switches: Sequence[Switch],
+    rollouts: Sequence[Rollout] = (),
+) -> str:  # fmt: skip
     """The whole picture. Colours are CSS classes, so that the page decides on light and dark."""
     began, ended = stages[0].began, stages[-1].ended
     lanes = _lanes(switches, began, ended)
@@ -84,6 +87,7 @@ def draw(buckets: Sequence[Bucket], width: float, stages: Sequence[Stage], switc
         *_latency(frame, buckets),
         *_failed(frame, buckets),
         *_switch_marks(frame, switches, lanes),
+        *_rollouts(frame, rollouts),
         *_time_axis(frame),
         f'<line id="cursor" class="cursor" y1="{TOP}" y2="{frame.bottom("failed"):.0f}" x1="-9" x2="-9"/>',
         "</svg>",
@@ -136,6 +140,17 @@ def _stage_bands(frame: Frame, stages: Sequence[Stage]) -> list[str]:
                 parts.append(f'<text class="stage" x="{left + 10:.1f}" y="38">{escape(text)}</text>')
                 break
     return parts
+
+
+def _rollouts(frame: Frame, rollouts: Sequence[Rollout]) -> list[str]:
+    """A bar for each, under the picture."""
+    how = {True: "done", False: "back", None: "open"}
+    return [
+        f'<rect class="rollout {how[one.done]}" x="{frame.x(one.began):.1f}" y="{frame.bottom("failed") + 5:.1f}" '
+        f'height="10" width="{max(3.0, frame.x(one.ended) - frame.x(one.began)):.1f}">'
+        f"<title>{escape(one.title)}</title></rect>"
+        for one in rollouts
+    ]
 
 
 def _panel(frame: Frame, panel: str, title: str, highest: float | None) -> list[str]:

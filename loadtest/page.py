@@ -22,7 +22,7 @@ def render(story: Story, facts: dict[str, Any]) -> str:
     return template.render(
         facts=facts,
         figures=[(name, facts[name]) for name in ("requests", "failed", "lost", "doubled", "stale")],
-        chart=draw(buckets, story.measures.width, story.stages, story.switches),
+        chart=draw(buckets, story.measures.width, story.stages, story.switches, story.rollouts),
         sites=[(site, colour(site)) for site in site_order(buckets)],
         # What the pointer shows: one row per bucket.
         points=json.dumps([[b.requests, b.failed, b.p50, b.p95, b.sites] for b in buckets]).replace("<", "\\u003c"),

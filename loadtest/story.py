@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ from loadtest.ledger import read_ledger
 from loadtest.measure import Measures, Tally, measure
 from loadtest.plan import Folder, Plan
 from loadtest.samples import read_samples
-from loadtest.timeline import Stage, Switch, read_timeline
+from loadtest.timeline import Rollout, Stage, Switch, read_rollouts, read_timeline
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Story:
     stages: list[Stage]
     switches: list[Switch]
     measures: Measures
+    rollouts: list[Rollout]
 
 
 def tell(folder: Folder, result: Result) -> Story:
@@ -35,7 +36,8 @@ def tell(folder: Folder, result: Result) -> Story:
         first = False
     stages, switches = read_timeline(folder.timeline, began, max(ended, began + 1.0))
     history = read_ledger(folder.ledger)
-    return Story(plan, result, stages, switches, measure(read_samples(folder.samples), history.sites, stages, switches))
+    return Story(plan, result, stages, switches, measure(read_samples(folder.samples), history.sites, stages, switches),
+                 read_rollouts(folder.timeline, began, ended))  # fmt: skip
 
 
 def as_json(story: Story) -> dict[str, Any]:
@@ -81,6 +83,7 @@ def as_json(story: Story) -> dict[str, Any]:
             }
             for switch, tally in zip(story.switches, measures.switches, strict=True)
         ],
+        "rollouts": [asdict(rollout) for rollout in story.rollouts],
         "checked": result.checked,
         "findings": [
             {"category": f.category, "kind": f.kind, "id": f.id, "write": f.write, "what": f.what}

@@ -108,7 +108,7 @@ def _run(
     with (
         interruptible_once(),
         open_target(name, out, say) as target,
-        load(out / "load", target.where, target.seed_password, target.timeline, users, rate) as running,
+        load(out / "load", target.where, target.timeline, users, rate) as running,
     ):
         for strategy, version in wanted:
             running.require_alive()

@@ -61,7 +61,6 @@ class Kubernetes:
 
     def __init__(self, url: str, out: Path) -> None:
         self.where = ["--url", url]
-        self.seed_password = ""
         self.timeline = out / "timeline.jsonl"
         self.timeline.unlink(missing_ok=True)
         self._version = "good"

@@ -58,7 +58,7 @@ class Load:
 
 @contextmanager
 def load(
-    out: Path, where: Sequence[str], seed_password: str, timeline: Path, users: int = USERS, rate: float = RATE,
+    out: Path, where: Sequence[str], timeline: Path, users: int = USERS, rate: float = RATE,
 ) -> Iterator[Load]:  # fmt: skip
     """`where`: `--url URL` or `--addresses FILE`. Nothing of it runs afterwards."""
     folder = Folder(out)
@@ -73,7 +73,7 @@ def load(
     with _log(folder).open("wb") as log:
         process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "loadtest", *words],
-            env=os.environ | {"SEED_PASSWORD": seed_password}, start_new_session=True,
+            start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:

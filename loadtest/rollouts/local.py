@@ -56,13 +56,11 @@ class Local:
         self.stack = Stack(state, say)
         stages = Stages(self.stack)
         stages.up()
-        self._seed()
         stages.go(STAGE)
         self._supervisor = self.stack.supervisor
         self._layout = self.stack.layout
         self._layout.ports |= ports.choose([*NEW_NAMES, COMPARER], self._layout.ports.values())
         self.where = ["--addresses", str(state.addresses)]
-        self.seed_password = self._layout.seed_password
         self.timeline = state.timeline
         self._old = self._layout.instances(SITE)
         with self.stack.redis() as redis:
@@ -71,12 +69,6 @@ class Local:
         self._new: list[str] = []
         self._version = "good"
         self._mirrored = False
-
-    def _seed(self) -> None:
-        sizes = ["--users", "50", "--topics", "100", "--messages", "1000"]
-        done = self.stack.module("monolith", "cli", "seed", *sizes, "--password", self.stack.layout.seed_password)
-        if done.returncode:
-            raise LocalError(f"cannot fill the forum: {done.stdout.strip()}", 1)
 
     # --- the target -------------------------------------------------------------------------------------------------
 

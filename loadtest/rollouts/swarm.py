@@ -35,6 +35,7 @@ READY_SECONDS = 30.0
 STAGE_SECONDS, GONE_SECONDS, UPDATE_SECONDS = 300.0, 60.0, 150.0
 HEALTH = {"interval": "2s", "start_period": "16s", "retries": 2, "timeout": "4s"}
 """Never ready is known after 20 s."""
+OWN_METRICS = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000/metrics').read().decode())"
 HERE = Path(__file__).parent
 
 Say = Callable[[str], None]
@@ -84,7 +85,6 @@ def swarm(out: Path, say: Say) -> Iterator[Swarm]:
 
 class Swarm:
     name = "swarm"
-    seed_password = ""
 
     def __init__(self, name: str, tag: str, out: Path, say: Say) -> None:
         self._stack, self._out = name, out
@@ -99,7 +99,9 @@ class Swarm:
         self._memory_seen: tuple[float, dict[str, float]] = (0.0, {})
         self._mirrored = False
         self._new = 0
-        done = subprocess.run(["swarm/secrets.sh"], cwd=CHECKOUT, env=self._env, capture_output=True, check=False)
+        done = subprocess.run(  # noqa: S603
+            [CHECKOUT / "swarm" / "secrets.sh"], cwd=CHECKOUT, env=self._env, capture_output=True, check=False
+        )
         if done.returncode:
             raise LocalError(f"swarm/secrets.sh failed: {done.stderr.decode().strip()}", 1)
         say(f"stack {name}: deploying {STAGE}")
@@ -166,8 +168,7 @@ class Swarm:
     def figures(self) -> tuple[Figures, Figures]:
         memory = self._memory()
         if self._mirrored:
-            found = self._ask(routes.COMPARER, "python", "-c",
-                              "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000/metrics').read().decode())")  # fmt: skip
+            found = self._ask(routes.COMPARER, "python", "-c", OWN_METRICS)
             return of_comparer(found, "old", memory.get(SITE)), of_comparer(
                 found, "new", memory.get(routes.NEW_SERVICE)
             )

@@ -39,7 +39,6 @@ class Target(Protocol):
     name: str
     where: list[str]
     """How the load is told where the public enters: `--url URL` or `--addresses FILE`."""
-    seed_password: str
     timeline: Path
 
     def reset(self, version: str) -> None:

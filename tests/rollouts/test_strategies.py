@@ -18,7 +18,7 @@ GOOD, BAD = Verdict(True, "well"), Verdict(False, "not well")
 
 
 class FakeTarget:
-    name, where, seed_password, timeline = "fake", ["--url", "http://127.0.0.1:1"], "", Path("/nonexistent")
+    name, where, timeline = "fake", ["--url", "http://127.0.0.1:1"], Path("/nonexistent")
 
     def __init__(self, ready: bool = True, stays: bool = True) -> None:
         self.did: list[str] = []
