@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import random
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -69,6 +70,10 @@ class Addresses:
                 return False
             raise LoadtestError(f'{self._file} is not {{"public": ["http://...", ...]}}') from None
         self._stamp = stamp
+        return self.use(public)
+
+    def use(self, public: Iterable[object]) -> bool:
+        """These from now on; whether they are others than before. LoadtestError unless each is permitted."""
         urls = tuple(permitted(str(url), self._allow) for url in public)
         if not urls or urls == self.urls:
             return False

@@ -15,10 +15,10 @@ from loadtest.errors import LoadtestError
 from loadtest.expectation import Expectation, Expected, expect
 from loadtest.found import Found, Row, gather
 from loadtest.freshness import content_of, write_in
-from loadtest.ledger import History, Write, read_ledger
+from loadtest.ledger import History, Write
+from loadtest.parts import read_all_samples, read_history
 from loadtest.plan import Folder, Plan
 from loadtest.reading import Reader
-from loadtest.samples import read_samples
 from loadtest.settle import settle
 
 Category = Literal["lost", "wrong", "doubled", "counters_off"]
@@ -86,7 +86,7 @@ class Result:
 def check(folder: Folder, addresses: Addresses | None, settle_for: float, say: Callable[[str], None]) -> Result:
     """Read everything back and compare; the result is saved in the folder too."""
     plan = Plan.load(folder)
-    history = read_ledger(folder.ledger)
+    history = read_history(folder)
     expectation = expect(history)
     reader = Reader(addresses or plan.where())
     say(f"reading back {len(history.writes)} writes")
@@ -108,7 +108,7 @@ def check(folder: Folder, addresses: Addresses | None, settle_for: float, say: C
 
 def unchecked(folder: Folder, why: str) -> Result:
     """What is known when nothing can be read back: the load's own figures, and that it was not checked."""
-    history = read_ledger(folder.ledger)
+    history = read_history(folder)
     history.errors.append(why)
     result = _figures(folder, history, [])
     result.save(folder)
@@ -117,7 +117,7 @@ def unchecked(folder: Folder, why: str) -> Result:
 
 def _figures(folder: Folder, history: History, findings: list[Finding]) -> Result:
     result = Result(load_errors=history.errors[:KEPT], errors=len(history.errors))
-    for sample in read_samples(folder.samples):
+    for sample in read_all_samples(folder):
         result.requests += 1
         result.failed += sample.failed
     fates = Counter(write.fate for write in history.writes.values())

@@ -5,6 +5,7 @@ Exit 0: every promise and budget kept. 1: a promise was broken. 2: it could not 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -49,7 +50,7 @@ def _plainly(command: Callable[..., None]) -> Callable[..., None]:
     return plain
 
 
-@click.group()
+@click.group(context_settings={"auto_envvar_prefix": "LOADTEST"})
 def main() -> None:
     """Load on a forum, a ledger of every write, and a check that no promise was broken."""
 
@@ -77,6 +78,8 @@ def main() -> None:
 @_out
 @click.option("--timeline", type=click.Path(dir_okay=False, path_type=Path), help="Stages and switches (JSON lines).")
 @click.option("--web", metavar="HOST:PORT", help="Where to show Locust's own page while it runs.")
+@click.option("--master", metavar="HOST:PORT", help="Make no load here: wait there for --workers, and order them.")
+@click.option("--workers", default=0, type=click.IntRange(0, 200), help="How many `loadtest worker` to wait for.")
 @click.option("--seed-password", envvar="SEED_PASSWORD", help="Some users log in as the seeded account demo.")
 @_allow
 @_settle
@@ -84,7 +87,8 @@ def main() -> None:
 def run_command(
     addresses: Path | None, url: str | None, users: int, duration: float, rate: float, mix: tuple[str, ...],
     budgets: tuple[str, ...], cohort: tuple[str, ...], cohort_share: float, out: Path, timeline: Path | None,
-    web: str | None, seed_password: str | None, allow_hosts: tuple[str, ...], settle: float,
+    web: str | None, master: str | None, workers: int, seed_password: str | None, allow_hosts: tuple[str, ...],
+    settle: float,
 ) -> None:  # fmt: skip
     """Make the load, then check and report."""
     from loadtest.mix import parse
@@ -95,16 +99,42 @@ def run_command(
         addresses=str(addresses.resolve()) if addresses else None,
         timeline=str(timeline.resolve()) if timeline else None,
         mix=parse(mix), budgets=budget.parse(budgets), cohort=cohort, cohort_share=cohort_share,
+        master=master, workers=workers,
     )  # fmt: skip
     if addresses and url:
         raise LoadtestError("--addresses and --url exclude each other")
-    if web and not web.rpartition(":")[2].isdecimal():
-        raise LoadtestError(f"--web {web}: expected HOST:PORT, such as 127.0.0.1:8089")
+    _must_be_a_place("--web", web, 8089)
+    _must_be_a_place("--master", master, 5557)
+    if bool(master) != bool(workers):
+        raise LoadtestError("--master and --workers go together: where to wait, and for how many")
+    if master and users < workers:
+        raise LoadtestError(f"{users} users are too few for {workers} workers; give --users {workers} or more")
     for header in cohort:
         if not all(part.strip() for part in header.partition(":")):
             raise LoadtestError(f"--cohort {header!r}: expected 'NAME: VALUE', such as 'Forum-Variant: b'")
     run(Folder(out), plan, seed_password, click.echo)
     _report(Folder(out), _check(Folder(out), None, settle, must_answer=False), plan.budgets)
+
+
+def _must_be_a_place(option: str, where: str | None, port: int) -> None:
+    host, _, number = (where or f"127.0.0.1:{port}").rpartition(":")
+    if not (host and number.isdecimal() and int(number) < 65536):
+        raise LoadtestError(f"{option} {where}: expected HOST:PORT, such as 127.0.0.1:{port}")
+
+
+@main.command("worker")
+@click.option("--master", required=True, metavar="HOST:PORT", help="Where `loadtest run --master` waits.")
+@_out
+@click.option("--seed-password", envvar="SEED_PASSWORD", help="As at the master.")
+@_allow
+@_plainly
+def worker_command(master: str, out: Path, seed_password: str | None, allow_hosts: tuple[str, ...]) -> None:
+    """Make a share of the load that a master orders. Its ledger is in its own --out first."""
+    _must_be_a_place("--master", master, 5557)
+    environment = {**os.environ, "SEED_PASSWORD": seed_password or ""}
+    os.execve(  # noqa: S606
+        sys.executable, [sys.executable, "-m", "loadtest.worker", master, str(out), *allow_hosts], environment
+    )
 
 
 @main.command("check")

@@ -22,7 +22,7 @@ class Looker:
         Where the load knows what it must be, `not there` is for the memory to judge.
         """
         memory = self.scene.memory
-        expect = (200, 404) if memory.known(kind, id) else (200,)
+        expect = (200, 404) if memory.known(kind, id) or self.scene.others else (200,)
         answer = self.wire.ask(f"GET /api/{kind}s/{{id}}", f"/api/{kind}s/{id}", expect=expect, at_once=at_once)
         if answer.failed:
             return None
@@ -55,7 +55,7 @@ class Looker:
         seen: list[dict[str, Any]] = []
         cursor = ""
         for _ in range(pages):
-            known = self.scene.memory.known("topic", topic)
+            known = self.scene.memory.known("topic", topic) or self.scene.others
             path = f"/api/messages?topic_id={topic}&limit={limit}{cursor}"
             answer = self.wire.ask("GET /api/messages", path, expect=(200, 404) if known else (200,), at_once=at_once)
             if answer.failed:

@@ -34,6 +34,13 @@ class Folder:
     def samples(self) -> Path:
         return self.path / "samples.bin"
 
+    def worker_ledger(self, number: int) -> Path:
+        """At the master: what worker `number`, from 1, has sent of its ledger."""
+        return self.path / f"ledger-{number}.jsonl"
+
+    def worker_samples(self, number: int) -> Path:
+        return self.path / f"samples-{number}.bin"
+
     @property
     def live(self) -> Path:
         return self.path / "live.json"
@@ -62,8 +69,9 @@ class Folder:
         """Make the folder, and remove what an earlier run left in it: two runs in one ledger prove nothing."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            workers = (*self.path.glob("ledger-*.jsonl"), *self.path.glob("samples-*.bin"))
             for name in (self.plan, self.ledger, self.samples, self.live, self.log, self.timeline, self.check,
-                         self.report, self.page):  # fmt: skip
+                         self.report, self.page, *workers):  # fmt: skip
                 name.unlink(missing_ok=True)
         except OSError as error:
             raise LoadtestError(f"cannot write to {self.path}: {error.strerror}; choose another --out") from None
@@ -85,6 +93,9 @@ class Plan:
     # Headers that the `cohort_share` percent of the users in the cohort send, each of them one, in turn.
     cohort: tuple[str, ...] = ()
     cohort_share: float = 20.0
+    # HOST:PORT where workers are awaited, and how many; without, the users are here.
+    master: str | None = None
+    workers: int = 0
     # What is done more often or less than usual, and the budgets in milliseconds.
     mix: dict[str, float] = field(default_factory=dict)
     budgets: dict[str, float] = field(default_factory=dict)

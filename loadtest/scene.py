@@ -36,6 +36,8 @@ class Scene:
     live: Live
     pace: Pace
     seed_password: str | None = None
+    # Whether other processes load the same forum: what they delete is nobody's fault here.
+    others: bool = False
     over: Event = field(default_factory=Event)
     topics: deque[int] = field(default_factory=lambda: deque(maxlen=300))
     newest: deque[tuple[int, datetime]] = field(default_factory=lambda: deque(maxlen=200))

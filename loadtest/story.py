@@ -7,10 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from loadtest.check import Result
-from loadtest.ledger import read_ledger
 from loadtest.measure import Measures, Tally, measure
+from loadtest.parts import read_all_samples, read_history
 from loadtest.plan import Folder, Plan
-from loadtest.samples import read_samples
 from loadtest.timeline import Rollout, Stage, Switch, read_rollouts, read_timeline
 
 
@@ -30,14 +29,14 @@ def tell(folder: Folder, result: Result) -> Story:
     plan = Plan.load(folder)
     began, ended = plan.started, plan.started
     first = True
-    for sample in read_samples(folder.samples):
+    for sample in read_all_samples(folder):
         began = sample.began if first else min(began, sample.began)
         ended = max(ended, sample.ended)
         first = False
     stages, switches = read_timeline(folder.timeline, began, max(ended, began + 1.0))
-    history = read_ledger(folder.ledger)
-    return Story(plan, result, stages, switches, measure(read_samples(folder.samples), history.sites, stages, switches),
-                 read_rollouts(folder.timeline, began, ended))  # fmt: skip
+    history = read_history(folder)
+    measures = measure(read_all_samples(folder), history.sites, stages, switches)
+    return Story(plan, result, stages, switches, measures, read_rollouts(folder.timeline, began, ended))
 
 
 def as_json(story: Story) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import gevent
 from locust.env import Environment
+from locust.exception import RPCError
 from locust.stats import stats_history
 from locust.user import User
 
@@ -21,6 +22,7 @@ from loadtest.errors import LoadtestError
 from loadtest.freshness import Memory
 from loadtest.ledger import Ledger
 from loadtest.live import Live, write_live
+from loadtest.master import Master
 from loadtest.mix import mixed
 from loadtest.pace import Pace
 from loadtest.plan import Folder, Plan
@@ -50,6 +52,7 @@ class Swarm:
         self.scene.cohort, self.scene.cohort_share = plan.cohort, plan.cohort_share
         self.over = self.scene.over
         self.trouble: LoadtestError | None = None
+        self.master = Master(folder, plan, self.ledger, bool(seed_password)) if plan.master else None
 
     def run(self) -> None:
         Person.scene = self.scene
@@ -60,29 +63,48 @@ class Swarm:
             one.tasks = mixed(one.tasks, self.plan.mix)
         environment = Environment(user_classes=classes, stop_timeout=INSIST + 5)
         environment.events.user_error.add_listener(self._user_error)  # type: ignore[no-untyped-call]
-        runner = environment.create_local_runner()
+        runner = self._runner(environment)
         helpers = [gevent.spawn(self._watch_addresses), gevent.spawn(self._watch_parent)]
         if self.plan.web:
-            show(environment, self.plan.web, lambda: self.live.status(runner.user_count, "running"))
+            show(environment, self.plan.web, lambda: self._status(runner.user_count, "running"))
             helpers.append(gevent.spawn(stats_history, runner))
         tell = gevent.spawn(self._tell, runner)
         for number in (signal.SIGTERM, signal.SIGINT):
             gevent.signal_handler(number, self.over.set)
         runner.start(self.plan.users, spawn_rate=ARRIVALS_PER_SECOND)
-        self.over.wait(self.plan.duration)
+        with gevent.Timeout(self.plan.duration, False):
+            while not self.over.wait(0.5) and not (self.master and self.master.lost):
+                pass
         self.over.set()
         log.info("stopping: waiting for %d users to finish what they do", runner.user_count)
-        with gevent.Timeout(INSIST + 5, False):
-            while runner.user_count:
-                gevent.sleep(0.05)
-        runner.quit()
+        if self.master:
+            self.master.finish()
+        else:
+            with gevent.Timeout(INSIST + 5, False):
+                while runner.user_count:
+                    gevent.sleep(0.05)
+            runner.quit()
         gevent.killall([*helpers, tell])
         self._show(0, "checking")
         if self.trouble:
             raise self.trouble
 
+    def _runner(self, environment: Environment) -> Any:
+        if self.master is None:
+            return environment.create_local_runner()
+        host, _, port = str(self.plan.master).rpartition(":")
+        try:
+            runner = environment.create_master_runner(host, int(port))
+        except (OSError, RPCError, SystemExit):
+            raise LoadtestError(f"--master {self.plan.master}: cannot listen there; choose another port") from None
+        self.master.gather(runner, self.addresses.urls)
+        return runner
+
+    def _status(self, users: int, state: str) -> dict[str, Any]:
+        return self.master.status(state) if self.master else self.live.status(users, state)
+
     def _show(self, users: int, state: str) -> None:
-        write_live(self.folder.live, self.live.status(users, state))
+        write_live(self.folder.live, self._status(users, state))
 
     def _user_error(self, exception: BaseException, **_: Any) -> None:
         self.ledger.error(repr(exception)[:500])
@@ -92,6 +114,8 @@ class Swarm:
             try:
                 if self.addresses.refresh():
                     log.info("addresses: %s", " ".join(self.addresses.urls))
+                    if self.master:
+                        self.master.point_to(self.addresses.urls)
             except LoadtestError as error:
                 self.trouble = error
                 self.over.set()

@@ -134,7 +134,8 @@ class Visitor(Writer, Looker):
         """The refusals that are right because someone has begun to delete what this is about."""
         memory = self.scene.memory
         right = {404} if memory.topic_leaving(topic) else set()
-        if message is not None and memory.known("message", message) and not memory.alive("message", message):
+        known = message is not None and memory.known("message", message)
+        if message is not None and not (memory.alive("message", message) if known else not self.scene.others):
             right.add(422)
         return right
 

@@ -17,6 +17,7 @@ from loadtest.samples import read_samples
 from tests.docker import CHECKOUT
 from tests.loadtest.conftest import COMMAND, ENVIRONMENT, Loadtest, live, running, sizes, wait_until
 from tests.loadtest.fake_forum import FakeForum
+from tests.servers import free_port
 
 
 def test_budgets_have_an_exit_code_of_their_own_and_say_which_was_broken(loadtest: Loadtest) -> None:
@@ -87,12 +88,21 @@ def test_a_page_that_cannot_be_shown_is_one_line(loadtest: Loadtest) -> None:
 
 def test_what_the_page_tells_people_to_type(tmp_path: Path) -> None:
     page = (CHECKOUT / "docs" / "loadtest.md").read_text()
-    lines = [line.strip() for line in page.splitlines() if line.startswith("    loadtest ")]
-    assert len(lines) == 5
-    script = "set -e\n" + "\n".join(lines).replace("--duration 60", "--duration 1").replace("--rate 70", "--rate 200")
+    lines = [line.strip() for line in page.splitlines() if line.startswith(("    loadtest ", "    wait"))]
+    assert len(lines) == 9
+    command = " ".join(COMMAND) + " "
+    slow = {
+        "--duration 60": "--duration 2", "--rate 70": "--rate 200", "=500ms": "=60s", "gap=2s": "gap=60s",
+        "p99=1s": "p99=60s", "127.0.0.1:5557": f"127.0.0.1:{free_port()}", "loadtest ": command,
+    }  # fmt: skip
+    environment = ENVIRONMENT | {"PYTHONPATH": str(CHECKOUT), "LOADTEST_RUN_BUDGETS": "write=60s"}
     with FakeForum().serve() as url:
+        script = "set -e\n" + "\n".join(lines)
+        for what, instead in (slow | {"http://127.0.0.1:8000": url}).items():
+            script = script.replace(what, instead)
         done = subprocess.run(
-            ["sh", "-c", script.replace("http://127.0.0.1:8000", url).replace("loadtest ", f"{' '.join(COMMAND)} ")],
-            cwd=tmp_path, env=ENVIRONMENT | {"PYTHONPATH": str(CHECKOUT)}, capture_output=True, text=True, timeout=90,
-        )  # fmt: skip
+            ["sh", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+        )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "budget p95=60000ms: kept" in done.stdout
+    assert done.stdout.count("budget write=60000ms: kept") >= 2, "every option can come from the environment"
