@@ -10,10 +10,11 @@ from strangler.config import Config
 
 
 @click.command()
-@click.option("--listen", default="127.0.0.1:8010", show_default=True, metavar="ADDRESS:PORT", help="Port 0: any.")
+@click.option("--listen", envvar="BIND", default="127.0.0.1:8010", show_default=True, metavar="ADDRESS:PORT",
+              help="Port 0: any.")  # fmt: skip
 @click.option("--gateway", envvar="GATEWAY_METRICS", metavar="URL", help="Traefik's metrics.")
-@click.option("--door", "doors", multiple=True, default=["public"], show_default=True, metavar="NAME",
-              help="The gateway's entry points by which people come in.")  # fmt: skip
+@click.option("--door", "doors", envvar="GATEWAY_DOORS", multiple=True, default=["public"],
+              show_default=True, metavar="NAME", help="The gateway's entry points that people use.")  # fmt: skip
 @click.option("--promises", envvar="PROMISES", metavar="URL|FILE", help="The load test's live.json.")
 @click.option("--metrics-path", default="/metrics", show_default=True, help="Where applications show theirs.")
 @pass_config

@@ -16,14 +16,18 @@ SERVICE = "traefik_service_request_duration_seconds"
 
 def assemble(config: Config, seen: Seen) -> dict[str, Any]:
     """Everything that the page shows, but its past."""
-    windows = [seen.gateway.window] if seen.gateway.window else []
     served = {site: _served(instances) for site, instances in seen.sites.items()}
-    through: dict[str, Flow] = flows(windows, SERVICE, lambda labels: labels.get("service", "").partition("@")[0])
+    through: dict[str, Flow] = flows(
+        seen.gateway.windows, SERVICE, lambda labels: labels.get("service", "").partition("@")[0]
+    )
     door = _door(seen)
     modules = [_module(config, name, seen.modules.get(name)) for name in config.modules]
-    direct = not _moving(door)
     stage = _stage(config, seen, modules, door)
     default = stage.default if stage else seen.default
+    # Nobody at the door, and yet requests are served: people don't come through the gateway.
+    direct = {
+        site: flow for site, flow in served.items() if flow and site == default and _moving(flow) and not _moving(door)
+    }
     sites = [
         _site(config, name, seen, served.get(name), None if direct else through.get(name), default, modules)
         for name in _order(config)
@@ -37,9 +41,9 @@ def assemble(config: Config, seen: Seen) -> dict[str, Any]:
         "modules": modules,
         "calls": _calls(seen, {module["name"]: module["owner"] for module in modules}),
         "promises": dict(seen.promises) if seen.promises is not None else None,
-        "direct": {site: flow for site, flow in served.items() if direct and _moving(flow)},
+        "direct": direct,
     }
-    state["flow"] = state["gateway"]["door"] or whole(state["direct"].values())
+    state["flow"] = state["gateway"]["door"] or whole(direct.values())
     return state | {"verdict": verdict(state)}
 
 
@@ -48,10 +52,10 @@ def _moving(flow: Flow | None) -> bool:
 
 
 def _door(seen: Seen) -> Flow | None:
-    if not seen.gateway.up or seen.gateway.window is None:
+    if not seen.gateway.up or not seen.gateway.windows:
         return None
     found: dict[str, Flow] = flows(
-        [seen.gateway.window], ENTRYPOINT, lambda labels: "in" if labels.get("entrypoint") in seen.doors else None
+        seen.gateway.windows, ENTRYPOINT, lambda labels: "in" if labels.get("entrypoint") in seen.doors else None
     )
     return found.get("in", {"rps": 0.0, "errors": 0.0, "p95_ms": None})
 

@@ -32,7 +32,8 @@ class Gateway:
     up: bool | None = None
     """None: nobody knows where it is."""
     samples: Mapping[Key, float] = field(default_factory=dict)
-    window: Window | None = None
+    windows: tuple[Window, ...] = ()
+    """Of each of its processes."""
 
     def ready(self) -> dict[str, bool]:
         """Server's address -> whether the gateway sends it requests."""

@@ -33,6 +33,7 @@ def create_app(state: Callable[[], bytes]) -> Flask:
         return Response(state(), mimetype="application/json")
 
     @app.get("/livez")
+    @app.get("/readyz")
     def live() -> Response:
         return Response("ok\n", mimetype="text/plain")
 

@@ -53,6 +53,7 @@ class Watch:
     state: bytes = b"{}"
     _history: History = field(default_factory=History)
     _series: dict[str, Series] = field(default_factory=dict)
+    _doors: set[str] = field(default_factory=set)
     _heard: dict[str, float] = field(default_factory=dict)
     _sites: dict[str, list[Instance]] = field(default_factory=dict)
     _instances: dict[str, Instance] = field(default_factory=dict)
@@ -76,14 +77,22 @@ class Watch:
     # --- looking ----------------------------------------------------------------------------------------------------
 
     def look_at_gateway(self) -> None:
-        assert self.sources.gateway
-        try:
-            found = self._fetch(self.sources.gateway, GATEWAY_NAMES)
-        except AwayError as error:
-            if not error.slow:
-                self._gateway = Gateway(up=False)
-            return
-        self._gateway = Gateway(True, found, self._series[self.sources.gateway].window())
+        """All of its processes together."""
+        parts = urlsplit(self.sources.gateway or "")
+        urls = {f"http://{address}{parts.path}" for address in _addresses(parts.hostname, parts.port or 80)}
+        found: dict[Key, float] = {}
+        answered, slow = [], False
+        for url in urls:
+            try:
+                found |= self._fetch(url, GATEWAY_NAMES)
+                answered.append(self._series[url].window())
+            except AwayError as error:
+                slow = slow or error.slow
+        for gone in self._doors - urls:
+            self._series.pop(gone, None)
+        self._doors = urls
+        if answered or not slow:
+            self._gateway = Gateway(bool(answered), found, tuple(window for window in answered if window))
 
     def _fetch(self, url: str, names: tuple[str, ...]) -> dict[Key, float]:
         """Raises AwayError; not `slow` any more when nothing has come for PATIENCE_SECONDS."""
@@ -97,26 +106,23 @@ class Watch:
         return found
 
     def look_at_applications(self) -> None:
-        addresses = {site: self._addresses(site) for site in self.config.sites}
-        with ThreadPoolExecutor(8) as pool:
+        with ThreadPoolExecutor(8) as pool:  # a name that nobody has may take its time, too
+            addresses = dict(zip(self.config.sites, pool.map(self._addresses, self.config.sites), strict=True))
             found = {site: list(pool.map(self._instance, each)) for site, each in addresses.items()}
         self._instances = {one.address: one for each in found.values() for one in each}
         self._sites = found
-        known = {self._url(one) for one in self._instances} | {self.sources.gateway}
+        known = {self._url(one) for one in self._instances} | self._doors
         for gone in self._series.keys() - known:
             del self._series[gone]
 
     def _addresses(self, site: str) -> list[str]:
-        """HOST:PORT of every process: all that a name stands for."""
-        found: list[str] = []
+        """HOST:PORT of every process."""
+        found: set[str] = set()
         with suppress(StranglerError):  # it has no servers in this place
             for server in self.config.sites[site].servers:
                 parts = urlsplit(server)
-                port = parts.port or 80
-                with suppress(OSError):
-                    known = socket.getaddrinfo(parts.hostname, port, socket.AF_INET, socket.SOCK_STREAM)
-                    found += [f"{where[0]}:{port}" for *_, where in known]
-        return sorted(set(found))
+                found.update(_addresses(parts.hostname, parts.port or 80))
+        return sorted(found)
 
     def _url(self, address: str) -> str:
         return f"http://{address}{self.sources.path}"
@@ -172,6 +178,14 @@ class Watch:
         history.problems(now, {_kind(line) for line in found["verdict"]["bad"]})
         found |= {"t": round(now, 2), "history": list(history.samples), "marks": history.marks(now - SECONDS)}
         self.state = json.dumps(found, default=str).encode()
+
+
+def _addresses(host: str | None, port: int) -> list[str]:
+    """All that a name stands for, as HOST:PORT."""
+    with suppress(OSError):
+        known = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)
+        return sorted({f"{where[0]}:{port}" for *_, where in known})
+    return []
 
 
 def _kind(line: str) -> str:

@@ -19,7 +19,7 @@ def test_nothing_is_left_out() -> None:
     assert STAGES == ["0-monolith", "1-gateway", "2-users", "3-topics", "4-messages", "5-microservices"]
     assert {step.split("/")[1] for step in STEPS} >= {"recreate", "rolling", "blue-green", "canary", "ab", "shadow"}
     assert COMPONENTS == [
-        "hpa", "ingress", "istio", "linkerd", "local-images", "monitoring", "network-policies", "registry",
+        "hpa", "ingress", "istio", "linkerd", "local-images", "monitoring", "network-policies", "picture", "registry",
         "restricted-pss", "small", "tls",
     ]  # fmt: skip
 
@@ -40,7 +40,17 @@ def test_a_component_goes_with_every_stage(component: str, tmp_path: Path) -> No
 
 
 def test_components_go_together(tmp_path: Path) -> None:
-    together = ["ingress", "tls", "hpa", "monitoring", "network-policies", "restricted-pss", "registry", "linkerd"]
+    together = [
+        "ingress",
+        "tls",
+        "hpa",
+        "monitoring",
+        "network-policies",
+        "picture",
+        "restricted-pss",
+        "registry",
+        "linkerd",
+    ]
     stage = K8S / "stages/5-microservices"
     check(manifests.compose(tmp_path, resources=[stage], components=[K8S / "components" / name for name in together]))
 

@@ -45,7 +45,7 @@ def gateway(to: dict[str, float], errors: dict[str, float] | None = None) -> Gat
                 lines += histogram("traefik_service_request_duration_seconds", labels, number * part)
         return lines + "go_threads 12\n"
 
-    return Gateway(True, {}, window(GATEWAY_NAMES, text(0), text(1)))
+    return Gateway(True, {}, (window(GATEWAY_NAMES, text(0), text(1)),))
 
 
 def instance(site: str, number: int = 1, version: str = "v1", calls: dict[str, float] | None = None) -> Instance:

@@ -21,6 +21,9 @@ from strangler.picture.seen import Gateway, Seen
 from tests.picture import canned
 from tests.picture.canned import ABSENT, CONFIG
 
+ELSEWHERE = {"--out", "--profile", "--resolve-image"}
+"""Options of other commands."""
+
 
 def picture(seen: Seen) -> dict[str, Any]:
     found = assemble(CONFIG, seen)
@@ -88,6 +91,12 @@ def test_without_a_gateway_the_monolith_is_measured_directly() -> None:
     assert state["flow"]["rps"] == 20  # two replicas, 50 requests each, in 5 s
 
 
+def test_an_idle_gateway_is_known_to_be_idle() -> None:
+    seen = canned.at_stage_5()
+    state = picture(replace(seen, gateway=canned.gateway({"web": 0}), sites={**seen.sites, "web": ABSENT}))
+    assert (state["flow"]["rps"], state["direct"]) == (0, {}), "users, say, is asked by others, not by people"
+
+
 def test_a_version_beside_another_and_a_replica_that_is_not_ready() -> None:
     state = picture(canned.topics_are_copied())
     assert site(state, "topics")["versions"] == {"v1": 2, "v2": 1}
@@ -141,6 +150,6 @@ def test_promises_come_from_the_live_file_and_in_the_end_from_the_report(tmp_pat
 
 
 def test_every_option_that_the_docs_name_is_one() -> None:
-    named = set(re.findall(r"(?<![\w-])--[a-z]+[a-z-]*", (CHECKOUT / "docs" / "picture.md").read_text())) - {"--out"}
+    named = set(re.findall(r"(?<![\w-])--[a-z]+[a-z-]*", (CHECKOUT / "docs" / "picture.md").read_text())) - ELSEWHERE
     assert named <= {option for parameter in picture_command.params for option in parameter.opts}
     assert "--promises" in named
