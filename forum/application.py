@@ -106,6 +106,13 @@ def db() -> Session:
     return database.session()
 
 
+def give_back() -> None:
+    """End the request's transaction, and give its connection back; the next `db()` is another."""
+    database = resources().database
+    if database is not None:
+        database.session.remove()
+
+
 def owns(module: str) -> bool:
     """Whether this site owns `module`, as the request's transaction sees it."""
     return resources().strangler.owns(module)

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import select
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Flask
 from flask.globals import app_ctx
-from sqlalchemy import create_engine, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import ClauseElement, Connection, create_engine, event, make_url
+from sqlalchemy.dialects.postgresql import psycopg
+from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from forum.settings import SettingsError, StoreSettings
 from strangler.recorder import record
 
+_DIALECT = psycopg.dialect()  # type: ignore[no-untyped-call]
+
 STATEMENT_SECONDS = 15
 """No request waits longer for one statement."""
+
+
+class Statement:
+    """A SELECT of columns that is put together once: to do so takes longer than to run it."""
+
+    def __init__(self, select: ClauseElement) -> None:
+        compiled = select.compile(dialect=_DIALECT)
+        self._sql, self._values = str(compiled), compiled.params
+
+    def rows(self, connection: Connection, **values: object) -> Sequence[tuple[Any, ...]]:
+        """The rows as the driver gives them. values: for the bindparams, by their names."""
+        result = connection.exec_driver_sql(self._sql, {**self._values, **values})
+        found: Sequence[tuple[Any, ...]] = result.cursor.fetchall()
+        result.close()
+        return found
 
 
 class Database:
@@ -28,13 +48,13 @@ class Database:
             max_overflow=2,
             pool_timeout=10,
             hide_parameters=True,  # an error's message is logged, and parameters are people's names and addresses
-            pool_pre_ping=True,  # a connection that died with its server is replaced before it can fail a request
             connect_args={
                 "connect_timeout": 3,
                 "application_name": application_name,
                 "options": f"-c statement_timeout={STATEMENT_SECONDS}s",
             },
         )
+        event.listen(self.engine, "checkout", _alive)
         record(self.engine)  # what it runs, for `strangler analyze`, when STRANGLER_RECORD names a file
         self.session: scoped_session[Session] = scoped_session(
             sessionmaker(self.engine, expire_on_commit=False),
@@ -50,6 +70,17 @@ class Database:
 
     def _remove(self, _: Any) -> None:
         self.session.remove()  # rolls back what was not committed
+
+
+def _alive(connection: Any, *_: object) -> None:
+    """A connection that died with its server is replaced, with its like, before it can fail a request.
+
+    Nothing is to be read from one at rest but its end, and to see that asks nothing of the server, as a ping would.
+    """
+    watch = select.poll()
+    watch.register(connection.fileno(), select.POLLIN)
+    if watch.poll(0):
+        raise InvalidatePoolError
 
 
 def psycopg_url(url: str) -> str:

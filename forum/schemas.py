@@ -233,8 +233,9 @@ Timestamp = Annotated[datetime, AfterValidator(_utc)]
 
 class Output(BaseModel):
     model_config = ConfigDict(
-        from_attributes=True, use_attribute_docstrings=True, json_schema_serialization_defaults_required=True
-    )
+        from_attributes=True, use_attribute_docstrings=True, json_schema_serialization_defaults_required=True,
+        frozen=True,  # what was once found may be shown many times
+    )  # fmt: skip
 
 
 class Author(Output):

@@ -16,7 +16,7 @@ from forum.settings import IssuerSettings, PagesSettings, StoreSettings, load
 from forum.throttle import Throttle
 from forum.tokens import Issuer
 from monolith import messages, sessions, topics, users
-from monolith.port import in_process
+from monolith.port import InProcess
 
 
 class Settings(StoreSettings, IssuerSettings, PagesSettings):
@@ -32,5 +32,5 @@ def create_app(settings: Settings | None = None) -> Flask:
     provide(app, issuer, Passwords.of(settings), Throttle(redis, settings), Remote(settings.forum_api_url, redis))
     for module in (users, sessions, topics, messages):
         app.register_blueprint(module.blueprint)
-    pages.init_app(app, in_process(app), settings.secret_key.get_secret_value())
+    pages.init_app(app, InProcess(app, issuer), settings.secret_key.get_secret_value())
     return app

@@ -6,30 +6,21 @@ new user.
 
 from __future__ import annotations
 
-from typing import Any
-
 from psycopg.errors import ForeignKeyViolation
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import InstrumentedAttribute, joinedload
-from sqlalchemy.orm.interfaces import ORMOption
 
 from forum import schemas
 from forum.application import db
 from forum.problems import unauthorized
 from monolith.models import Message, Topic, User
 
-
-def with_author(entity: type[Topic] | type[Message]) -> ORMOption:
-    """Have a SELECT of topics or messages bring the authors along."""
-    author: InstrumentedAttribute[Any] = entity.author
-    return joinedload(author).load_only(User.username, User.display_name)
+NAMES = (User.username, User.display_name)
+"""What is needed of an author, beside the id that the row has."""
 
 
-def author_of(row: Topic | Message) -> schemas.Author | None:
+def author(id: int | None, username: str | None, display_name: str | None) -> schemas.Author | None:
     """None when the account was deleted; without a name when it is not here (yet)."""
-    if row.author_id is None:
-        return None
-    return schemas.Author.model_validate(row.author) if row.author else schemas.Author(id=row.author_id)
+    return None if id is None else schemas.Author(id=id, username=username, display_name=display_name)
 
 
 def insert(row: Topic | Message) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from flask import Blueprint, Response
 from psycopg.errors import ForeignKeyViolation
-from sqlalchemy import BigInteger, bindparam, func, select
+from sqlalchemy import BigInteger, Connection, bindparam, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import joinedload
+from sqlalchemy.orm import aliased
 
 from forum import paging, schemas
 from forum.application import db, owns, part
+from forum.database import Statement
 from forum.events import emit
 from forum.idempotency import idempotent
 from forum.payload import answer, body, no_content, query
@@ -20,27 +23,38 @@ from forum.problems import Problem, forbidden, invalid, not_found
 from forum.remote import Remote
 from forum.search import search
 from forum.tokens import authenticated, identity
-from monolith.authors import author_of, insert, with_author
+from monolith.authors import NAMES, author, insert
 from monolith.models import Message, Topic, User, messages_idempotency
 
 blueprint = Blueprint("messages", __name__, url_prefix="/api/messages")
 
-SHOWN = (
-    with_author(Message),
-    joinedload(Message.quoted)
-    .load_only(Message.author_id, Message.body)
-    .joinedload(Message.author)
-    .load_only(User.username, User.display_name),
-)
-"""What a SELECT of messages brings along."""
+QUOTED, QUOTED_USER = aliased(Message), aliased(User)
 
-# Made once: to put a statement together takes about as long as to run it.
-MESSAGES = select(Message).options(*SHOWN)
-OF_TOPIC = (
+# Columns and no entities: to make an entity of a row costs several times what the row does.
+MESSAGES = (
+    select(
+        Message.id, Message.topic_id, Message.author_id, *NAMES, Message.body, Message.created_at, Message.updated_at,
+        Message.reply_to, func.left(QUOTED.body, schemas.EXCERPT), QUOTED.author_id, QUOTED_USER.username,
+        QUOTED_USER.display_name,
+    )
+    .outerjoin(User, User.id == Message.author_id)
+    .outerjoin(QUOTED, QUOTED.id == Message.reply_to)
+    .outerjoin(QUOTED_USER, QUOTED_USER.id == QUOTED.author_id)
+)  # fmt: skip
+OF_TOPIC = Statement(
     MESSAGES.where(Message.topic_id == bindparam("topic_id"), Message.id > bindparam("after"))
     .order_by(Message.id)
     .limit(bindparam("rows", type_=BigInteger))
 )
+ONE = Statement(MESSAGES.where(Message.id == bindparam("id")))
+THESE = Statement(
+    MESSAGES.where(Message.id == func.any(bindparam("ids", type_=ARRAY(BigInteger)))).order_by(Message.id.desc())
+)
+
+Row = tuple[Any, ...]
+"""Of MESSAGES."""
+KEPT, SHORT = 4096, 2000
+"""Rows that are kept as the contract has them, and how long a body, in characters, may be for that."""
 
 
 def _check_topic() -> None:
@@ -74,13 +88,13 @@ def create() -> Response:
         if not isinstance(error.orig, ForeignKeyViolation):
             raise
         raise _no_reply() from None
-    shown = _shown(_find(message.id, populate_existing=True))
+    posted = _find(message.id)
     emit(
         db(),
         "message.posted",
-        {"topic_id": message.topic_id, "message_id": message.id, "created_at": shown.created_at.isoformat()},
+        {"topic_id": message.topic_id, "message_id": message.id, "created_at": posted.created_at.isoformat()},
     )
-    return answer(shown, 201, f"/api/messages/{message.id}")
+    return answer(posted, 201, f"/api/messages/{message.id}")
 
 
 def _no_reply() -> Problem:
@@ -97,28 +111,32 @@ def _check_reply(new: schemas.NewMessage) -> None:
 
 @blueprint.get("")
 def listing() -> Response:
-    """Oldest first. A topic that does not exist has no messages."""
-    asked = query(schemas.MessagesQuery)
+    return answer(listed(db().connection(), query(schemas.MessagesQuery)))
+
+
+def listed(connection: Connection, asked: schemas.MessagesQuery) -> schemas.Page[schemas.Message]:
+    """Oldest first. A topic that does not exist has no messages. Raises Problem."""
     after = paging.after_id("oldest", asked.cursor) or 0
-    place = {"topic_id": asked.topic_id, "after": after, "rows": asked.limit + 1}
-    rows = db().scalars(OF_TOPIC, place).all() if schemas.possible(asked.topic_id) else []
-    return _answer(*paging.page(rows, asked.limit, "oldest", lambda message: (message.id,)))
+    rows: Sequence[Row] = ()
+    if schemas.possible(asked.topic_id):
+        rows = OF_TOPIC.rows(connection, topic_id=asked.topic_id, after=after, rows=asked.limit + 1)
+    return _page(*paging.page(rows, asked.limit, "oldest", lambda row: (row[0],)))
 
 
 @blueprint.get("/search")
 def find() -> Response:
     """In all topics, the latest first."""
     ids, cursor = search(db(), Message.__table__, query(schemas.SearchQuery))
-    return _answer(db().scalars(MESSAGES.where(Message.id.in_(ids)).order_by(Message.id.desc())).all(), cursor)
+    return answer(_page(THESE.rows(db().connection(), ids=list(ids)), cursor))
 
 
-def _answer(messages: Sequence[Message], cursor: str | None) -> Response:
-    return answer(schemas.Page[schemas.Message](items=[_shown(message) for message in messages], next=cursor))
+def _page(rows: Sequence[Row], cursor: str | None) -> schemas.Page[schemas.Message]:
+    return schemas.Page[schemas.Message](items=[shown(row) for row in rows], next=cursor)
 
 
 @blueprint.get("/<id:message_id>")
 def read(message_id: int) -> Response:
-    return answer(_shown(_find(message_id)))
+    return answer(_find(message_id))
 
 
 @blueprint.patch("/<id:message_id>")
@@ -126,21 +144,20 @@ def read(message_id: int) -> Response:
 @idempotent(messages_idempotency)
 def edit(message_id: int) -> Response:
     change = body(schemas.MessageChange)
-    message = _find(message_id, with_for_update={"of": Message})
+    message = _lock(message_id)
     if message.author_id != identity().id:
         raise forbidden("Only its author may edit a message.")
     message.body = change.body
     message.updated_at = func.now()
     db().flush()
-    db().refresh(message, ["updated_at"])
-    return answer(_shown(message))
+    return answer(_find(message_id))
 
 
 @blueprint.delete("/<id:message_id>")
 @authenticated
 @idempotent(messages_idempotency)
 def remove(message_id: int) -> Response:
-    message = _find(message_id, with_for_update={"of": Message})
+    message = _lock(message_id)
     if message.author_id != identity().id and not identity().is_moderator:
         raise forbidden("Only its author or a moderator may delete a message.")
     db().delete(message)
@@ -149,25 +166,36 @@ def remove(message_id: int) -> Response:
     return no_content()
 
 
-def _find(message_id: int, **options: Any) -> Message:
-    message = db().get(Message, message_id, options=SHOWN, **options)
+def _lock(message_id: int) -> Message:
+    message = db().get(Message, message_id, with_for_update=True)
     if message is None:
         raise not_found("message")
     return message
 
 
-def _shown(message: Message) -> schemas.Message:
+def _find(message_id: int) -> schemas.Message:
+    for row in ONE.rows(db().connection(), id=message_id):
+        return shown(row)
+    raise not_found("message")
+
+
+def shown(row: Row) -> schemas.Message:
+    """A row as the contract has it. Of the same row it may be the same object: nobody may change it."""
+    return _kept(row) if len(row[5]) <= SHORT else _made(row)
+
+
+def _made(row: Row) -> schemas.Message:
+    id, topic_id, author_id, username, display_name, body, created_at, updated_at, reply_to, excerpt, *quoted = row
     return schemas.Message(
-        id=message.id,
-        topic_id=message.topic_id,
-        author=author_of(message),
-        reply_to=message.reply_to,
-        quote=_quote(message.quoted) if message.quoted else None,
-        body=message.body,
-        created_at=message.created_at,
-        updated_at=message.updated_at,
+        id=id,
+        topic_id=topic_id,
+        author=author(author_id, username, display_name),
+        reply_to=reply_to,
+        quote=None if excerpt is None else schemas.Quote(author=author(*quoted), excerpt=excerpt),
+        body=body,
+        created_at=created_at,
+        updated_at=updated_at,
     )
 
 
-def _quote(message: Message) -> schemas.Quote:
-    return schemas.Quote(author=author_of(message), excerpt=message.body[: schemas.EXCERPT])
+_kept = lru_cache(KEPT)(_made)

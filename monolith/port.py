@@ -1,9 +1,10 @@
-"""The pages' port, answered in process: the monolith calls its own API through WSGI, without a socket.
+"""The pages' port, answered in process.
 
-Not by calling the views' insides: the facade must decide for every call, in that call's own transaction, whether this
-site owns the module, and hand it over when not or when a write meets the fence; and a form that is sent again after
-its module has moved must find the same Idempotency-Key with the same fingerprint. As real requests to the
-real application the pages get all of that from the one place where it is kept.
+What pages show most, lists and topics, is read where it is, by the functions that the API's views answer with: in one
+transaction for all of a page, which begins with a look at who owns the modules. Everything else, and whatever is not
+plainly here to be read, goes through WSGI as a real request to the real application, without a socket: so the facade
+hands it over when the module is elsewhere or a write meets the fence, refusals are made in one place, and a form that
+is sent again after its module has moved finds the same Idempotency-Key with the same fingerprint.
 """
 
 from __future__ import annotations
@@ -11,18 +12,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import requests
 from flask import Flask
+from pydantic import ValidationError
 from requests.adapters import BaseAdapter
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.test import run_wsgi_app
 
-from forum.pages.http import HttpPort
+from forum.application import db, give_back, resources
+from forum.pages.http import VIEWS, HttpPort
+from forum.pages.port import Answer, Module, Sort
+from forum.problems import Problem
+from forum.schemas import PAGE, Message, MessagesQuery, Page, Topic, TopicsQuery
+from forum.tokens import InvalidTokenError, Issuer, verify
+from monolith import messages, topics
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
+
+Value = TypeVar("Value")
 
 HERE = "http://monolith.invalid"
 """The address of ourselves: it must look like one, and reach nobody."""
@@ -90,8 +102,56 @@ def _environ(request: requests.PreparedRequest) -> WSGIEnvironment:
     return environ
 
 
-def in_process(app: Flask) -> HttpPort:
+class InProcess(HttpPort):
     """The port of the pages of `app`, answered by `app`."""
-    session = requests.Session()
-    session.mount(HERE, WsgiAdapter(app))
-    return HttpPort(HERE, session)
+
+    def __init__(self, app: Flask, keys: Issuer) -> None:
+        session = requests.Session()
+        session.mount(HERE, WsgiAdapter(app))
+        super().__init__(HERE, session)
+        self._keys = keys
+
+    def topics(self, sort: Sort, cursor: str | None, token: str = "") -> Answer[Page[Topic]]:
+        def read(connection: Connection) -> Page[Topic]:
+            return topics.listed(connection, TopicsQuery(sort=sort, cursor=cursor, limit=PAGE), self._user_id(token))
+
+        breaker = VIEWS if sort == "views" else "topics"
+        return self._here("topics", read, breaker) or super().topics(sort, cursor, token)
+
+    def topic(self, topic_id: int, peek: bool = False, token: str = "") -> Answer[Topic]:
+        def read(connection: Connection) -> Topic:
+            return topics.one(connection, topic_id, self._user_id(token), peek)
+
+        return self._here("topics", read) or super().topic(topic_id, peek, token)
+
+    def messages(self, topic_id: int, cursor: str | None) -> Answer[Page[Message]]:
+        def read(connection: Connection) -> Page[Message]:
+            return messages.listed(connection, MessagesQuery(topic_id=topic_id, cursor=cursor, limit=PAGE))
+
+        return self._here("messages", read) or super().messages(topic_id, cursor)
+
+    def _user_id(self, token: str) -> int | None:
+        return verify(token, self._keys).id if token else None
+
+    def _here(self, module: Module, read: Callable[[Connection], Value], breaker: str = "") -> Answer[Value] | None:
+        """What `read` finds in the page's transaction; None when that has to be asked for as a request.
+
+        Because the module is elsewhere, did not answer lately, does not now, or refuses.
+        """
+        if self._breakers[breaker or module].current_state != "closed":
+            return None
+        kit, session = resources().strangler, db()
+        try:
+            connection = session.connection()
+            if "owned" not in session.info:  # a page looks once: it reads nothing older than that
+                session.info["owned"] = kit.owned(connection)
+            if module in session.info["owned"]:
+                return Answer(read(connection), module, kit.signature)
+        except (Problem, InvalidTokenError, ValidationError, SQLAlchemyError):
+            pass
+        give_back()
+        return None
+
+    def _send(self, module: Module, request: requests.PreparedRequest) -> requests.Response:
+        give_back()  # a request needs a connection of its own, and may wait for another site
+        return super()._send(module, request)

@@ -2,28 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from flask import Blueprint, Response, after_this_request, g, request
-from sqlalchemy import Select, func, select, tuple_
+from sqlalchemy import BigInteger, Connection, bindparam, func, select, tuple_
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
 
 from forum import paging, schemas, viewcounts
 from forum.application import db, resources
+from forum.database import Statement
 from forum.events import emit
 from forum.idempotency import idempotent
 from forum.payload import answer, body, no_content, query
 from forum.problems import forbidden, not_found
 from forum.search import search
 from forum.tokens import authenticated, identity, reader
-from monolith.authors import author_of, insert, with_author
-from monolith.models import Topic, TopicRead, topics_idempotency
+from monolith.authors import NAMES, author, insert
+from monolith.models import Topic, TopicRead, User, topics_idempotency
 
-# Made once: to put a statement together takes about as long as to run it.
-TOPICS = select(Topic).options(with_author(Topic))
-NEWEST = TOPICS.order_by(Topic.id.desc())
-ACTIVE = TOPICS.order_by(Topic.pinned.desc(), Topic.last_activity_at.desc(), Topic.id.desc())
+# Columns and no entities: to make an entity of a row costs several times what the row does.
+TOPICS = select(
+    Topic.id, Topic.pinned, Topic.last_activity_at, Topic.title, Topic.locked, Topic.author_id, *NAMES,
+    Topic.message_count, Topic.created_at, Topic.updated_at,
+).outerjoin(User, User.id == Topic.author_id)  # fmt: skip
+ROWS: Any = bindparam("rows", type_=BigInteger)
+NEWEST = TOPICS.order_by(Topic.id.desc()).limit(ROWS)
+ACTIVE = TOPICS.order_by(Topic.pinned.desc(), Topic.last_activity_at.desc(), Topic.id.desc()).limit(ROWS)
+# Not one comparison of three columns: the planner would guess from `pinned` alone how many rows that leaves.
+EARLIER = tuple_(Topic.last_activity_at, Topic.id) < tuple_(bindparam("time"), bindparam("id"))
+
+FIRST_ACTIVE, FIRST_NEWEST = Statement(ACTIVE), Statement(NEWEST)
+AFTER_PINNED, AFTER_ACTIVE = (
+    Statement(ACTIVE.where(~Topic.pinned | EARLIER)),
+    Statement(ACTIVE.where(~Topic.pinned, EARLIER)),
+)
+AFTER_NEWEST = Statement(NEWEST.where(Topic.id < bindparam("id")))
+ONE = Statement(TOPICS.where(Topic.id == bindparam("id")))
+THESE = Statement(TOPICS.where(Topic.id == func.any(bindparam("ids", type_=ARRAY(BigInteger)))))
+READ = Statement(
+    select(TopicRead.topic_id, TopicRead.message_id, TopicRead.until).where(
+        TopicRead.user_id == bindparam("reader"),
+        TopicRead.topic_id == func.any(bindparam("ids", type_=ARRAY(BigInteger))),
+    )
+)
+
+Row = tuple[Any, ...]
+"""Of TOPICS."""
+KEPT = 4096
 
 blueprint = Blueprint("topics", __name__, url_prefix="/api/topics")
 
@@ -34,47 +63,52 @@ blueprint = Blueprint("topics", __name__, url_prefix="/api/topics")
 def create() -> Response:
     topic = Topic(author_id=identity().id, title=body(schemas.NewTopic).title)
     insert(topic)
-    db().refresh(topic, ["author"])
-    return answer(_shown(topic, 0), 201, f"/api/topics/{topic.id}")
+    return answer(shown(_find(db().connection(), topic.id), 0), 201, f"/api/topics/{topic.id}")
 
 
 @blueprint.get("")
 def listing() -> Response:
-    asked = query(schemas.TopicsQuery)
+    return answer(listed(db().connection(), query(schemas.TopicsQuery), reader()))
+
+
+def listed(connection: Connection, asked: schemas.TopicsQuery, user_id: int | None) -> schemas.Page[schemas.Topic]:
+    """user_id: who asks, None for a guest. Raises Problem."""
     if asked.ids is not None:
-        return _answer(_these(asked.ids))
+        return _page(connection, user_id, _these(connection, asked.ids))
     if asked.sort == "views":
-        return _most_viewed(asked)
-    rows = db().scalars(_after(asked).limit(asked.limit + 1)).all()
-    return _answer(*paging.page(rows, asked.limit, asked.sort, _newest if asked.sort == "newest" else _activity))
+        return _page(connection, user_id, *_most_viewed(connection, asked))
+    key = _newest if asked.sort == "newest" else _activity
+    rows = _after(connection, asked)
+    return _page(connection, user_id, *paging.page(rows, asked.limit, asked.sort, key))
 
 
-def _after(asked: schemas.TopicsQuery) -> Select[Topic]:
+def _after(connection: Connection, asked: schemas.TopicsQuery) -> Sequence[Row]:
     """Each order has its index (models.py), and the cursor is a place in it."""
+    rows = asked.limit + 1
     if asked.sort == "newest":
         id = paging.after_id(asked.sort, asked.cursor)
-        return NEWEST if id is None else NEWEST.where(Topic.id < id)
+        return (
+            FIRST_NEWEST.rows(connection, rows=rows) if id is None else AFTER_NEWEST.rows(connection, rows=rows, id=id)
+        )
     place = paging.after_time(asked.sort, asked.cursor)
     if place is None:
-        return ACTIVE
-    # Not one comparison of three columns: the planner would guess from `pinned` alone how many rows that leaves.
-    pinned, *rest = place
-    earlier = tuple_(Topic.last_activity_at, Topic.id) < tuple_(*rest)
-    return ACTIVE.where(~Topic.pinned | earlier) if pinned else ACTIVE.where(~Topic.pinned, earlier)
+        return FIRST_ACTIVE.rows(connection, rows=rows)
+    pinned, time, id = place
+    return (AFTER_PINNED if pinned else AFTER_ACTIVE).rows(connection, rows=rows, time=time, id=id)
 
 
-def _most_viewed(asked: schemas.TopicsQuery) -> Response:
+def _most_viewed(connection: Connection, asked: schemas.TopicsQuery) -> tuple[Sequence[Row], str | None]:
     """Redis has the order. It moves while it is read, so the cursor is a place in it: a topic may come twice."""
     start = paging.after_id("views", asked.cursor) or 0
     views = viewcounts.most_viewed(resources().redis, start, asked.limit + 1)
     ids, cursor = paging.page(list(views), asked.limit, "views", lambda _: (start + asked.limit,))
-    return _answer(_these(ids), cursor)
+    return _these(connection, ids), cursor
 
 
-def _these(ids: Sequence[int]) -> list[Topic]:
+def _these(connection: Connection, ids: Sequence[int]) -> list[Row]:
     """Those of `ids` that exist, in that order."""
-    rows = db().scalars(TOPICS.where(Topic.id.in_({id for id in ids if schemas.possible(id)})))
-    topics = {topic.id: topic for topic in rows}
+    rows = THESE.rows(connection, ids=[id for id in set(ids) if schemas.possible(id)])
+    topics = {row[0]: row for row in rows}
     return [topics[id] for id in dict.fromkeys(ids) if id in topics]
 
 
@@ -82,41 +116,47 @@ def _these(ids: Sequence[int]) -> list[Topic]:
 def find() -> Response:
     """By words of their titles, the latest first."""
     ids, cursor = search(db(), Topic.__table__, query(schemas.SearchQuery))
-    return _answer(_these(ids), cursor)
+    connection = db().connection()
+    return answer(_page(connection, reader(), _these(connection, ids), cursor))
 
 
-def _answer(topics: Sequence[Topic], cursor: str | None = None) -> Response:
-    read = _read(topics)
-    views = viewcounts.read(resources().redis, [topic.id for topic in topics])
-    items = [_shown(topic, views[topic.id], read.get(topic.id)) for topic in topics]
-    return answer(schemas.Page[schemas.Topic](items=items, next=cursor))
+def _page(
+    connection: Connection, user_id: int | None, rows: Sequence[Row], cursor: str | None = None
+) -> schemas.Page[schemas.Topic]:
+    ids = [row[0] for row in rows]
+    read = _read(connection, ids, user_id)
+    views = viewcounts.read(resources().redis, ids)
+    return schemas.Page[schemas.Topic](items=[shown(row, views[row[0]], read.get(row[0])) for row in rows], next=cursor)
 
 
-def _read(topics: Iterable[Topic]) -> dict[int, TopicRead]:
+def _read(connection: Connection, ids: Sequence[int], user_id: int | None) -> Mapping[int, tuple[int, datetime]]:
     """How far the one who asks has read these topics."""
-    user_id = reader()
     if user_id is None:
         return {}
-    theirs = (TopicRead.user_id == user_id) & TopicRead.topic_id.in_([topic.id for topic in topics])
-    return {read.topic_id: read for read in db().scalars(select(TopicRead).where(theirs))}
+    return {id: (message_id, until) for id, message_id, until in READ.rows(connection, reader=user_id, ids=ids)}
 
 
-def _newest(topic: Topic) -> paging.Key:
-    return (topic.id,)
+def _newest(row: Row) -> paging.Key:
+    return (row[0],)
 
 
-def _activity(topic: Topic) -> paging.Key:
-    return (topic.pinned, topic.last_activity_at, topic.id)
+def _activity(row: Row) -> paging.Key:
+    id, pinned, last_activity_at, *_ = row
+    return pinned, last_activity_at, id
 
 
 @blueprint.get("/<id:topic_id>")
 def read(topic_id: int) -> Response:
     peek = query(schemas.TopicQuery).peek or request.method == "HEAD"
-    topic = _find(topic_id)
-    read = _read([topic]).get(topic_id)
+    return answer(one(db().connection(), topic_id, reader(), peek))
+
+
+def one(connection: Connection, topic_id: int, user_id: int | None, peek: bool) -> schemas.Topic:
+    """As `listed`. A view is counted last, when nothing can fail any more. Raises Problem."""
+    topic = _find(connection, topic_id)
+    read = _read(connection, [topic_id], user_id).get(topic_id)
     redis = resources().redis
-    views = viewcounts.read(redis, [topic_id])[topic_id] if peek else viewcounts.add(redis, topic_id)
-    return answer(_shown(topic, views, read))
+    return shown(topic, viewcounts.read(redis, [topic_id])[topic_id] if peek else viewcounts.add(redis, topic_id), read)
 
 
 @blueprint.put("/<id:topic_id>/read")
@@ -148,16 +188,14 @@ def _look_up_views() -> None:
 @idempotent(topics_idempotency, prepare=_look_up_views)
 def edit(topic_id: int) -> Response:
     changes = body(schemas.TopicChange).changes()
-    topic = _find(topic_id, with_for_update={"of": Topic})
-    _permit(topic)
+    topic = _lock(topic_id)
     if changes.keys() & {"locked", "pinned"} and not identity().is_moderator:
         raise forbidden("Only a moderator may lock or pin a topic.")
     if changes:
         for field, value in {**changes, "updated_at": func.now()}.items():
             setattr(topic, field, value)
         db().flush()
-        db().refresh(topic, ["updated_at"])
-    return answer(_shown(topic, g.views))
+    return answer(shown(_find(db().connection(), topic_id), g.views))
 
 
 @blueprint.delete("/<id:topic_id>")
@@ -165,9 +203,7 @@ def edit(topic_id: int) -> Response:
 @idempotent(topics_idempotency)
 def remove(topic_id: int) -> Response:
     """The topic's messages go too: by the event, wherever they are."""
-    topic = _find(topic_id, with_for_update={"of": Topic})
-    _permit(topic)
-    db().delete(topic)
+    db().delete(_lock(topic_id))
     db().flush()
     emit(db(), "topic.deleted", {"topic_id": topic_id})
 
@@ -180,29 +216,36 @@ def remove(topic_id: int) -> Response:
     return no_content()
 
 
-def _find(topic_id: int, **options: Any) -> Topic:
-    topic = db().get(Topic, topic_id, options=[with_author(Topic)], **options)
+def _lock(topic_id: int) -> Topic:
+    """The topic, to be changed by the one who asks. Raises Problem."""
+    topic = db().get(Topic, topic_id, with_for_update=True)
     if topic is None:
         raise not_found("topic")
+    if topic.author_id != identity().id and not identity().is_moderator:
+        raise forbidden("Only its author or a moderator may change a topic.")
     return topic
 
 
-def _permit(topic: Topic) -> None:
-    if topic.author_id != identity().id and not identity().is_moderator:
-        raise forbidden("Only its author or a moderator may change a topic.")
+def _find(connection: Connection, topic_id: int) -> Row:
+    for row in ONE.rows(connection, id=topic_id):
+        return row
+    raise not_found("topic")
 
 
-def _shown(topic: Topic, views: int | None, read: TopicRead | None = None) -> schemas.Topic:
+@lru_cache(KEPT)
+def shown(row: Row, views: int | None, read: tuple[int, datetime] | None = None) -> schemas.Topic:
+    """A row as the contract has it. Of the same row it is the same object: nobody may change it."""
+    id, pinned, last_activity_at, title, locked, *by, message_count, created_at, updated_at = row
     return schemas.Topic(
-        id=topic.id,
-        title=topic.title,
-        locked=topic.locked,
-        pinned=topic.pinned,
-        author=author_of(topic),
-        message_count=topic.message_count,
-        last_activity_at=topic.last_activity_at,
-        created_at=topic.created_at,
-        updated_at=topic.updated_at,
+        id=id,
+        title=title,
+        locked=locked,
+        pinned=pinned,
+        author=author(*by),
+        message_count=message_count,
+        last_activity_at=last_activity_at,
+        created_at=created_at,
+        updated_at=updated_at,
         views=views,
-        read=schemas.Read.model_validate(read) if read else None,
+        read=schemas.Read(message_id=read[0], until=read[1]) if read else None,
     )

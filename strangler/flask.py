@@ -89,6 +89,17 @@ class Strangler:
         self.seen[module] = self._reader.read(self.session, known)
         return self.seen[module]
 
+    def owned(self, session: Any) -> set[str]:
+        """The modules that this site owns, by one look in the current transaction of `session`, which may be any."""
+        found = self._reader.read_all(session, self.modules.values())
+        self.seen.update(found)
+        return {name for name, own in found.items() if own.owner == self.site}
+
+    @property
+    def signature(self) -> str:
+        """Who answers here: X-Served-By."""
+        return f"{self.site}/{self.version}@{self.instance}"
+
     @property
     def session(self) -> Any:
         """The request's session or connection."""
@@ -193,7 +204,7 @@ class Strangler:
     # --- health and who served --------------------------------------------------------------------------------------
 
     def _sign(self, response: Response) -> Response:
-        response.headers.setdefault("X-Served-By", f"{self.site}/{self.version}@{self.instance}")
+        response.headers.setdefault("X-Served-By", self.signature)
         return response
 
     @staticmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ from strangler.fence import sqlstate
 UNDEFINED_TABLE = "42P01"
 
 _INSTALLED = "SELECT to_regclass('strangler.ownership') IS NOT NULL"
-_ROW = "SELECT owner, epoch FROM strangler.ownership WHERE module = %(module)s"
+_ROWS = "SELECT module, owner, epoch FROM strangler.ownership"
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class Session(Protocol):
     def rollback(self) -> None: ...
 
 
-def execute(session: Any, sql: str, parameters: Mapping[str, object] | None = None) -> tuple[Any, ...] | None:
-    """The first row of `sql` (psycopg parameters) in the session's current transaction."""
+def execute(session: Any, sql: str) -> Sequence[Any]:
+    """The rows of `sql` in the session's current transaction."""
     if isinstance(session, psycopg.Connection):
         cursor = session.cursor(row_factory=tuple_row)  # whatever the application's own rows look like
-        return cursor.execute(sql, parameters).fetchone()  # type: ignore[arg-type, unused-ignore]
+        return cursor.execute(sql).fetchall()  # type: ignore[arg-type, unused-ignore]
     connection = session if hasattr(session, "exec_driver_sql") else session.connection()
-    row = connection.exec_driver_sql(sql, dict(parameters or {})).first()
-    return None if row is None else tuple(row)
+    found: Sequence[Any] = connection.exec_driver_sql(sql).fetchall()
+    return found
 
 
 def is_idle(session: Any) -> bool:
@@ -53,7 +53,7 @@ def is_idle(session: Any) -> bool:
 
 
 class OwnershipReader:
-    """Reads ownership rows with one query a request, whether or not the kit has been installed in the database.
+    """Reads ownership rows with one query, whether or not the kit has been installed in the database.
 
     Before the first move there is no schema `strangler`: then the module's source owns it. One serves all
     threads.
@@ -63,17 +63,23 @@ class OwnershipReader:
         self._installed = False
 
     def read(self, session: Any, module: Module) -> Ownership:
+        return self.read_all(session, [module])[module.name]
+
+    def read_all(self, session: Any, modules: Iterable[Module]) -> dict[str, Ownership]:
+        """Of each module by its name. The table is a row for each module that ever moved, so it is read whole."""
+        rows = {name: Ownership(owner, epoch) for name, owner, epoch in self._rows(session)}
+        return {module.name: rows.get(module.name) or Ownership(module.source, 0) for module in modules}
+
+    def _rows(self, session: Any) -> Sequence[Any]:
         if not self._installed:
-            row = execute(session, _INSTALLED)
-            if row is None or not row[0]:
-                return Ownership(module.source, 0)
-            self._installed = True
+            self._installed = bool(execute(session, _INSTALLED)[0][0])
+        if not self._installed:
+            return ()
         try:
-            row = execute(session, _ROW, {"module": module.name})
+            return execute(session, _ROWS)
         except Exception as error:
             if sqlstate(error) != UNDEFINED_TABLE:  # gone again: the last move was cancelled
                 raise
             session.rollback()
             self._installed = False
-            return self.read(session, module)
-        return Ownership(*row) if row else Ownership(module.source, 0)
+            return self._rows(session)

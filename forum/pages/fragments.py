@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import lru_cache
 
 from flask import Flask, request
 from markupsafe import Markup
-from pydantic import BaseModel
 
 PARTS = 4096
 """Of a few kB each."""
@@ -21,23 +19,19 @@ SECONDS = 10
 """How much older than it says `5 min ago` may be."""
 
 
-@dataclass(frozen=True)
-class _Part:
-    key: tuple[object, ...]
-    render: Callable[[], Markup] = field(compare=False)
-
-
 @lru_cache(PARTS)
-def _rendered(part: _Part) -> Markup:
-    return part.render()
+def _rendered(*key: object) -> list[Markup]:  # noqa: ARG001
+    """The place of the part that is told from others by `key`: empty until it has been rendered."""
+    return []
 
 
 def kept(macro: Callable[..., Markup], *given: object) -> Markup:
     """What the macro makes of `given`: models of the contract, and plain values that can be told apart by hash."""
-    values = (each.model_dump_json() if isinstance(each, BaseModel) else each for each in given)
     # Addresses begin with the root, and a macro's name tells it from the others of its template.
-    key = (getattr(macro, "name", ""), request.script_root, time.monotonic() // SECONDS, *values)
-    return _rendered(_Part(key, lambda: macro(*given)))
+    place = _rendered(getattr(macro, "name", ""), request.script_root, time.monotonic() // SECONDS, *given)
+    if not place:
+        place.append(macro(*given))
+    return place[0]
 
 
 def init_app(app: Flask) -> None:
