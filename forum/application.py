@@ -100,17 +100,14 @@ def resources() -> Resources:
 
 def db() -> Session:
     """The request's session. Its transaction began with the facade's look at the ownership row."""
-    database = resources().database
-    if database is None:
+    return database().session()
+
+
+def database() -> Database:
+    found = resources().database
+    if found is None:
         raise RuntimeError("this application has no database")
-    return database.session()
-
-
-def give_back() -> None:
-    """End the request's transaction, and give its connection back; the next `db()` is another."""
-    database = resources().database
-    if database is not None:
-        database.session.remove()
+    return found
 
 
 def owns(module: str) -> bool:

@@ -6,12 +6,14 @@ import select
 from collections.abc import Sequence
 from typing import Any
 
-from flask import Flask
+from flask import Flask, g
 from flask.globals import app_ctx
+from psycopg import Connection as DriverConnection
 from sqlalchemy import ClauseElement, Connection, create_engine, event, make_url
 from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from sqlalchemy.pool import PoolProxiedConnection
 
 from forum.settings import SettingsError, StoreSettings
 from strangler.recorder import record
@@ -22,6 +24,9 @@ STATEMENT_SECONDS = 15
 """No request waits longer for one statement."""
 
 
+AnyConnection = Connection | DriverConnection[Any]
+
+
 class Statement:
     """A SELECT of columns that is put together once: to do so takes longer than to run it."""
 
@@ -29,8 +34,10 @@ class Statement:
         compiled = select.compile(dialect=_DIALECT)
         self._sql, self._values = str(compiled), compiled.params
 
-    def rows(self, connection: Connection, **values: object) -> Sequence[tuple[Any, ...]]:
+    def rows(self, connection: AnyConnection, **values: object) -> Sequence[tuple[Any, ...]]:
         """The rows as the driver gives them. values: for the bindparams, by their names."""
+        if isinstance(connection, DriverConnection):
+            return connection.execute(self._sql, {**self._values, **values}).fetchall()
         result = connection.exec_driver_sql(self._sql, {**self._values, **values})
         found: Sequence[tuple[Any, ...]] = result.cursor.fetchall()
         result.close()
@@ -66,10 +73,27 @@ class Database:
         return cls(settings.database_url.get_secret_value(), settings.threads, application_name)
 
     def init_app(self, app: Flask) -> None:
-        app.teardown_appcontext(self._remove)
+        app.teardown_appcontext(self.give_back)
 
-    def _remove(self, _: Any) -> None:
+    def reading(self) -> DriverConnection[Any]:
+        """A connection, in a transaction, until the request's end or `give_back`: to do nothing with it but read.
+
+        The driver's own: for a page SQLAlchemy's part would take as long as PostgreSQL's. Raises SQLAlchemyError.
+        """
+        if "reading" not in g:
+            g.reading = self.engine.raw_connection()
+        connection: DriverConnection[Any] = g.reading.driver_connection
+        return connection
+
+    def give_back(self, _: object = None) -> None:
+        """End the request's transactions, and give back their connections."""
         self.session.remove()  # rolls back what was not committed
+        reading: PoolProxiedConnection | None = g.pop("reading", None)
+        if reading is None:
+            return
+        if getattr(reading.driver_connection, "broken", False):
+            reading.invalidate()
+        reading.close()  # rolls back
 
 
 def _alive(connection: Any, *_: object) -> None:

@@ -8,14 +8,14 @@ from typing import Any
 
 from flask import Blueprint, Response
 from psycopg.errors import ForeignKeyViolation
-from sqlalchemy import BigInteger, Connection, bindparam, func, select
+from sqlalchemy import BigInteger, bindparam, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
 from forum import paging, schemas
 from forum.application import db, owns, part
-from forum.database import Statement
+from forum.database import AnyConnection, Statement
 from forum.events import emit
 from forum.idempotency import idempotent
 from forum.payload import answer, body, no_content, query
@@ -114,7 +114,7 @@ def listing() -> Response:
     return answer(listed(db().connection(), query(schemas.MessagesQuery)))
 
 
-def listed(connection: Connection, asked: schemas.MessagesQuery) -> schemas.Page[schemas.Message]:
+def listed(connection: AnyConnection, asked: schemas.MessagesQuery) -> schemas.Page[schemas.Message]:
     """Oldest first. A topic that does not exist has no messages. Raises Problem."""
     after = paging.after_id("oldest", asked.cursor) or 0
     rows: Sequence[Row] = ()

@@ -15,15 +15,16 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote_to_bytes, urlsplit
 
+import psycopg
 import requests
-from flask import Flask
+from flask import Flask, g
 from pydantic import ValidationError
 from requests.adapters import BaseAdapter
-from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.test import run_wsgi_app
 
-from forum.application import db, give_back, resources
+from forum.application import database, resources
+from forum.database import AnyConnection
 from forum.pages.http import VIEWS, HttpPort
 from forum.pages.port import Answer, Module, Sort
 from forum.problems import Problem
@@ -112,20 +113,20 @@ class InProcess(HttpPort):
         self._keys = keys
 
     def topics(self, sort: Sort, cursor: str | None, token: str = "") -> Answer[Page[Topic]]:
-        def read(connection: Connection) -> Page[Topic]:
+        def read(connection: AnyConnection) -> Page[Topic]:
             return topics.listed(connection, TopicsQuery(sort=sort, cursor=cursor, limit=PAGE), self._user_id(token))
 
         breaker = VIEWS if sort == "views" else "topics"
         return self._here("topics", read, breaker) or super().topics(sort, cursor, token)
 
     def topic(self, topic_id: int, peek: bool = False, token: str = "") -> Answer[Topic]:
-        def read(connection: Connection) -> Topic:
+        def read(connection: AnyConnection) -> Topic:
             return topics.one(connection, topic_id, self._user_id(token), peek)
 
         return self._here("topics", read) or super().topic(topic_id, peek, token)
 
     def messages(self, topic_id: int, cursor: str | None) -> Answer[Page[Message]]:
-        def read(connection: Connection) -> Page[Message]:
+        def read(connection: AnyConnection) -> Page[Message]:
             return messages.listed(connection, MessagesQuery(topic_id=topic_id, cursor=cursor, limit=PAGE))
 
         return self._here("messages", read) or super().messages(topic_id, cursor)
@@ -133,25 +134,25 @@ class InProcess(HttpPort):
     def _user_id(self, token: str) -> int | None:
         return verify(token, self._keys).id if token else None
 
-    def _here(self, module: Module, read: Callable[[Connection], Value], breaker: str = "") -> Answer[Value] | None:
+    def _here(self, module: Module, read: Callable[[AnyConnection], Value], breaker: str = "") -> Answer[Value] | None:
         """What `read` finds in the page's transaction; None when that has to be asked for as a request.
 
         Because the module is elsewhere, did not answer lately, does not now, or refuses.
         """
         if self._breakers[breaker or module].current_state != "closed":
             return None
-        kit, session = resources().strangler, db()
+        kit, begins = resources().strangler, "reading" not in g
         try:
-            connection = session.connection()
-            if "owned" not in session.info:  # a page looks once: it reads nothing older than that
-                session.info["owned"] = kit.owned(connection)
-            if module in session.info["owned"]:
+            connection = database().reading()
+            if begins:  # a page looks once: it reads nothing older than that
+                g.owned = kit.owned(connection)
+            if module in g.owned:
                 return Answer(read(connection), module, kit.signature)
-        except (Problem, InvalidTokenError, ValidationError, SQLAlchemyError):
+        except (Problem, InvalidTokenError, ValidationError, SQLAlchemyError, psycopg.Error):
             pass
-        give_back()
+        database().give_back()
         return None
 
     def _send(self, module: Module, request: requests.PreparedRequest) -> requests.Response:
-        give_back()  # a request needs a connection of its own, and may wait for another site
+        database().give_back()  # a request needs a connection of its own, and may wait for another site
         return super()._send(module, request)

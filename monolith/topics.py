@@ -8,13 +8,13 @@ from functools import lru_cache
 from typing import Any
 
 from flask import Blueprint, Response, after_this_request, g, request
-from sqlalchemy import BigInteger, Connection, bindparam, func, select, tuple_
+from sqlalchemy import BigInteger, bindparam, func, select, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
 
 from forum import paging, schemas, viewcounts
 from forum.application import db, resources
-from forum.database import Statement
+from forum.database import AnyConnection, Statement
 from forum.events import emit
 from forum.idempotency import idempotent
 from forum.payload import answer, body, no_content, query
@@ -71,7 +71,7 @@ def listing() -> Response:
     return answer(listed(db().connection(), query(schemas.TopicsQuery), reader()))
 
 
-def listed(connection: Connection, asked: schemas.TopicsQuery, user_id: int | None) -> schemas.Page[schemas.Topic]:
+def listed(connection: AnyConnection, asked: schemas.TopicsQuery, user_id: int | None) -> schemas.Page[schemas.Topic]:
     """user_id: who asks, None for a guest. Raises Problem."""
     if asked.ids is not None:
         return _page(connection, user_id, _these(connection, asked.ids))
@@ -82,7 +82,7 @@ def listed(connection: Connection, asked: schemas.TopicsQuery, user_id: int | No
     return _page(connection, user_id, *paging.page(rows, asked.limit, asked.sort, key))
 
 
-def _after(connection: Connection, asked: schemas.TopicsQuery) -> Sequence[Row]:
+def _after(connection: AnyConnection, asked: schemas.TopicsQuery) -> Sequence[Row]:
     """Each order has its index (models.py), and the cursor is a place in it."""
     rows = asked.limit + 1
     if asked.sort == "newest":
@@ -97,7 +97,7 @@ def _after(connection: Connection, asked: schemas.TopicsQuery) -> Sequence[Row]:
     return (AFTER_PINNED if pinned else AFTER_ACTIVE).rows(connection, rows=rows, time=time, id=id)
 
 
-def _most_viewed(connection: Connection, asked: schemas.TopicsQuery) -> tuple[Sequence[Row], str | None]:
+def _most_viewed(connection: AnyConnection, asked: schemas.TopicsQuery) -> tuple[Sequence[Row], str | None]:
     """Redis has the order. It moves while it is read, so the cursor is a place in it: a topic may come twice."""
     start = paging.after_id("views", asked.cursor) or 0
     views = viewcounts.most_viewed(resources().redis, start, asked.limit + 1)
@@ -105,7 +105,7 @@ def _most_viewed(connection: Connection, asked: schemas.TopicsQuery) -> tuple[Se
     return _these(connection, ids), cursor
 
 
-def _these(connection: Connection, ids: Sequence[int]) -> list[Row]:
+def _these(connection: AnyConnection, ids: Sequence[int]) -> list[Row]:
     """Those of `ids` that exist, in that order."""
     rows = THESE.rows(connection, ids=[id for id in set(ids) if schemas.possible(id)])
     topics = {row[0]: row for row in rows}
@@ -121,7 +121,7 @@ def find() -> Response:
 
 
 def _page(
-    connection: Connection, user_id: int | None, rows: Sequence[Row], cursor: str | None = None
+    connection: AnyConnection, user_id: int | None, rows: Sequence[Row], cursor: str | None = None
 ) -> schemas.Page[schemas.Topic]:
     ids = [row[0] for row in rows]
     read = _read(connection, ids, user_id)
@@ -129,7 +129,7 @@ def _page(
     return schemas.Page[schemas.Topic](items=[shown(row, views[row[0]], read.get(row[0])) for row in rows], next=cursor)
 
 
-def _read(connection: Connection, ids: Sequence[int], user_id: int | None) -> Mapping[int, tuple[int, datetime]]:
+def _read(connection: AnyConnection, ids: Sequence[int], user_id: int | None) -> Mapping[int, tuple[int, datetime]]:
     """How far the one who asks has read these topics."""
     if user_id is None:
         return {}
@@ -151,7 +151,7 @@ def read(topic_id: int) -> Response:
     return answer(one(db().connection(), topic_id, reader(), peek))
 
 
-def one(connection: Connection, topic_id: int, user_id: int | None, peek: bool) -> schemas.Topic:
+def one(connection: AnyConnection, topic_id: int, user_id: int | None, peek: bool) -> schemas.Topic:
     """As `listed`. A view is counted last, when nothing can fail any more. Raises Problem."""
     topic = _find(connection, topic_id)
     read = _read(connection, [topic_id], user_id).get(topic_id)
@@ -226,7 +226,7 @@ def _lock(topic_id: int) -> Topic:
     return topic
 
 
-def _find(connection: Connection, topic_id: int) -> Row:
+def _find(connection: AnyConnection, topic_id: int) -> Row:
     for row in ONE.rows(connection, id=topic_id):
         return row
     raise not_found("topic")

@@ -54,7 +54,7 @@ def _fingerprint(filename: str) -> str:
 @pages.app_template_global()
 def asset(filename: str) -> str:
     """The address of a static file; another one when the file changes."""
-    return url_for("pages.static", filename=filename, v=_fingerprint(filename))
+    return address("pages.static", filename=filename, v=_fingerprint(filename))
 
 
 @lru_cache(4096)

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 PARTS = 4096
 """Of a few kB each."""
-SECONDS = 10
+SECONDS = 30
 """How much older than it says `5 min ago` may be."""
 
 

@@ -60,8 +60,17 @@ _markdown.add_render_rule("image", _image)
 _short, _long = lru_cache(2048)(_render), lru_cache(128)(_render)
 
 
+@lru_cache(2048)
+def _plain_short(text: str) -> str:
+    return _plain(text)
+
+
 def plain(text: str) -> str:
     """The words of `text` on one line, without the marks."""
+    return _plain_short(text) if len(text) <= SHORT else _plain(text)
+
+
+def _plain(text: str) -> str:
     words = []
     for token in _markdown.parse(text):
         if token.type == "inline":
