@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 STEP = 500
 """Rows between two looks at the bar."""
 
+Row = TypeVar("Row")
 Tell = Callable[[int], None]
 """Told how many are done, now and then."""
 
@@ -39,6 +40,16 @@ def bar(progress: Progress, name: str, total: int, unit: str = "rows") -> Tell:
     return tell
 
 
+def counted(rows: Iterable[Row], tell: Tell) -> Iterator[Row]:
+    """`rows`, telling how many have been taken."""
+    done = 0
+    for done, row in enumerate(rows, start=1):
+        yield row
+        if done % STEP == 0:
+            tell(done)
+    tell(done)
+
+
 def copy(
     cursor: psycopg.Cursor[Any], table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]],
     tell: Tell = lambda _: None,
@@ -49,10 +60,6 @@ def copy(
     )
     done = 0
     with cursor.copy(statement) as into:
-        for row in rows:
+        for done, row in enumerate(counted(rows, tell), start=1):  # noqa: B007
             into.write_row(row)
-            done += 1
-            if done % STEP == 0:
-                tell(done)
-    tell(done)
     return done

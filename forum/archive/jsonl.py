@@ -118,12 +118,8 @@ def _write(
     tell = bulk.bar(progress, table, (guess.fetchone() or [1])[0])
     done = 0
     with connection.cursor() as cursor, cursor.copy(source) as rows:
-        for (text,) in rows.rows():
+        for done, (text,) in enumerate(bulk.counted(rows.rows(), tell), start=1):  # noqa: B007
             out.write(f"{text}\n")
-            done += 1
-            if done % bulk.STEP == 0:
-                tell(done)
-    tell(done)
     return done
 
 

@@ -64,23 +64,27 @@ def of_outbox(engine: Engine) -> Outbox:
 def of_groups(engine: Engine, redis: Redis, modules: Sequence[str]) -> list[Group]:
     """Raises RedisError when Redis is away."""
     found = []
+    known, length = _stream(redis)
     with engine.connect() as connection:
         for module in modules:
             parked = connection.scalar(text(f"SELECT count(*) FROM {module}_parked"))  # noqa: S608
-            found.append(_group(redis, module, int(parked or 0)))
+            found.append(_group(redis, module, known.get(module), length, int(parked or 0)))
     return found
 
 
-def _group(redis: Any, module: str, parked: int) -> Group:
+def _stream(redis: Any) -> tuple[dict[str, Any], int]:
+    """Its groups by name, and its length."""
     try:
         known = {group["name"]: group for group in redis.xinfo_groups(STREAM)}
     except ResponseError:  # no stream yet
         known = {}
-    length = int(redis.xlen(STREAM))
-    if module not in known:
+    return known, int(redis.xlen(STREAM))
+
+
+def _group(redis: Any, module: str, group: Mapping[str, Any] | None, length: int, parked: int) -> Group:
+    if group is None:
         first = redis.xrange(STREAM, count=1)
         return Group(module, length, 0, _age(redis, first[0][0]) if first else 0.0, None, parked)
-    group = known[module]
     last, read = group["last-delivered-id"], group.get("entries-read")
     next_ = redis.xrange(STREAM, min=f"({last}", count=1)
     # Redis cannot tell after entries were deleted from the middle: then it is at most all that there is.

@@ -6,7 +6,7 @@ from flask import Response, flash, request, url_for
 
 from forum.pages.blueprint import pages
 from forum.pages.forms import Form
-from forum.pages.port import PortError
+from forum.pages.port import PortError, Refused
 from forum.pages.views import again, go, local, page, to_login
 from forum.pages.visitor import act, ask, log_in, log_out, own_profile, port, visitor
 from forum.schemas import Credentials, ProfileChange, Registration
@@ -141,11 +141,26 @@ def ask_delete_account() -> Response:
 
 @pages.post("/settings/delete")
 def delete_account() -> Response:
-    form = Form.sent()
+    """By who knows the password: a device that was left logged in is not enough."""
+    form = Form.sent("password")
     me = visitor()
     if me is None:
         return to_login()
-    act(port().delete_user, me.id, form.key)
+    try:
+        _prove(me.name, form)
+        act(port().delete_user, me.id, form.key)
+    except PortError as error:
+        return again("delete.html", form, error, what="account", back=url_for("pages.settings"))
     log_out()
     flash("Your account is deleted. Your posts stay, without your name.")
     return go(url_for("pages.index"))
+
+
+def _prove(username: str, form: Form) -> None:
+    """Raises PortError when the form's password is not the user's."""
+    try:
+        ask(port().log_in, form.read(Credentials, username=username, password=form["password"]))
+    except Refused as error:
+        if error.status != 401:
+            raise
+        raise Refused(None, 403, "", {"password": "This is not your password."}) from None

@@ -216,4 +216,7 @@ def _refused(module: Module, response: requests.Response) -> Refused:
         problem = {}
     errors = {str(error.get("field")): str(error.get("message")) for error in problem.get("errors") or []}
     detail = str(problem.get("detail") or response.reason)
-    return Refused(module, response.status_code, detail, errors, response.headers.get("X-Served-By", ""))
+    told = response.headers
+    return Refused(
+        module, response.status_code, detail, errors, told.get("X-Served-By", ""), told.get("Retry-After", "")
+    )

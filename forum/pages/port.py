@@ -59,6 +59,8 @@ class Refused(PortError):  # noqa: N818  it is an answer, if not the one hoped f
     detail: str
     errors: dict[str, str] = field(default_factory=dict)
     served_by: str = ""
+    retry_after: str = ""
+    """Seconds, when it says no only for now (429)."""
 
     def __str__(self) -> str:
         return self.detail

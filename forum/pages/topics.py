@@ -100,17 +100,18 @@ def change_topic(topic_id: int) -> Response:
 
 @pages.post("/topics/<page_id:topic_id>/lock")
 def lock_topic(topic_id: int) -> Response:
-    """Lock or, without `locked`, unlock."""
-    form = Form.sent("locked")
-    act(port().change_topic, topic_id, TopicChange(locked=bool(form["locked"])), form.key)
-    return go(topic_url(topic_id, where=position()))
+    return _turn(topic_id, "locked")
 
 
 @pages.post("/topics/<page_id:topic_id>/pin")
 def pin_topic(topic_id: int) -> Response:
-    """Pin or, without `pinned`, unpin."""
-    form = Form.sent("pinned")
-    act(port().change_topic, topic_id, TopicChange(pinned=bool(form["pinned"])), form.key)
+    return _turn(topic_id, "pinned")
+
+
+def _turn(topic_id: int, what: str) -> Response:
+    """On or, when the form's field `what` is empty, off."""
+    form = Form.sent(what)
+    act(port().change_topic, topic_id, TopicChange.model_validate({what: bool(form[what])}), form.key)
     return go(topic_url(topic_id, where=position()))
 
 

@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 from forum import paging
 from forum.pages.blueprint import pages
 from forum.pages.forms import Form
-from forum.pages.port import Away, Module, PortError
+from forum.pages.port import Away, Module, PortError, Refused
 from forum.pages.visitor import visitor
 from forum.schemas import possible
 
@@ -30,7 +30,10 @@ def served() -> dict[str, str]:
 
 def again(template: str, form: Form, error: PortError, **context: Any) -> Response:
     """The form once more, with what the visitor typed and what was wrong."""
-    return page(template, form.refuse(error), form=form, **context)
+    response = page(template, form.refuse(error), form=form, **context)
+    if isinstance(error, Refused) and error.retry_after:
+        response.headers["Retry-After"] = error.retry_after
+    return response
 
 
 def previews() -> bool:

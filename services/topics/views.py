@@ -147,14 +147,17 @@ def mark_read(topic_id: int) -> Response:
     return no_content()
 
 
-def _look_up_author() -> None:
-    author_id = db().scalar(select(Topic.author_id).where(Topic.id == (request.view_args or {})["topic_id"]))
+def _look_up() -> None:
+    """Before the transaction writes: others may keep us waiting, and a switch waits for who has written."""
+    topic_id: int = (request.view_args or {})["topic_id"]
+    author_id = db().scalar(select(Topic.author_id).where(Topic.id == topic_id))
     g.authors = elsewhere().authors([author_id])
+    g.views = viewcounts.read(resources().redis, [topic_id])[topic_id]
 
 
 @blueprint.patch("/<id:topic_id>")
 @authenticated
-@idempotent(topics_idempotency, prepare=_look_up_author)
+@idempotent(topics_idempotency, prepare=_look_up)
 def edit(topic_id: int) -> Response:
     changes = body(schemas.TopicChange).changes()
     topic = _find(topic_id, with_for_update=True)
@@ -166,7 +169,7 @@ def edit(topic_id: int) -> Response:
             setattr(topic, field, value)
         db().flush()
         db().refresh(topic, ["updated_at"])
-    return answer(_shown(topic, g.authors, viewcounts.read(resources().redis, [topic_id])[topic_id]))
+    return answer(_shown(topic, g.authors, g.views))
 
 
 @blueprint.delete("/<id:topic_id>")

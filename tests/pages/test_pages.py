@@ -208,12 +208,16 @@ def test_too_many_wrong_passwords_are_said_in_the_log_in_form(site: Site) -> Non
     page = guest.submit(page, "Log in", username=name, password="wrong")
     assert page.status == 429
     assert "Try again in" in page.text
+    assert int(page.headers["Retry-After"]) > 0
     assert page.form("Log in").fields["username"] == name
 
 
 def test_a_deleted_account_leaves_its_posts_behind(site: Site, member: Browser) -> None:
     page = new_topic(member, "Left behind", "Still here")
-    left = member.submit(member.click(member.get("/settings"), "Delete your account"), "Delete account")
+    asked = member.click(member.get("/settings"), "Delete your account")
+    refused = member.submit(asked, "Delete account", password="not the password")
+    assert (refused.status, "This is not your password." in refused.text) == (403, True)
+    left = member.submit(refused, "Delete account", password=PASSWORD)
     assert "Your account is deleted." in left.text
     assert "Still here" in Browser(site.url).get(page.url).text
 
