@@ -101,6 +101,8 @@ def _alive(connection: Any, *_: object) -> None:
 
     Nothing is to be read from one at rest but its end, and to see that asks nothing of the server, as a ping would.
     """
+    if connection.closed:
+        raise InvalidatePoolError
     watch = select.poll()
     watch.register(connection.fileno(), select.POLLIN)
     if watch.poll(0):
