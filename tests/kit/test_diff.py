@@ -161,6 +161,27 @@ def test_sites_that_order_keys_differently_give_neither_alarm_nor_miss(
     }  # fmt: skip
 
 
+def test_keys_that_are_equal_in_another_spelling_are_compared_as_they_are_spelt(shop: Shop) -> None:
+    """An extension's type, citext: 'ABC' = 'abc', yet a copy that has the other spelling is not a copy."""
+    for site in shop.dsn:
+        shop.run(site, "CREATE EXTENSION citext; ALTER TABLE places ALTER shelf TYPE citext")
+    shop.run(
+        "monolith",
+        "INSERT INTO places SELECT CASE g % 2 WHEN 0 THEN 'b' ELSE 'B' END, g FROM generate_series(1, 999) g",
+    )
+    move = shop.move()
+    move.create()
+    assert differences(move) == []
+    shop.damage("stock", "UPDATE places SET shelf = 'B' WHERE (shelf, slot) = ('b', 500)")
+    shop.damage("stock", "DELETE FROM places WHERE (shelf, slot) = ('b', 501)")
+    assert {kind for _, kind in differences(move)} == {"different", "missing"}
+    shop.run(
+        "monolith", "INSERT INTO places VALUES ('C', 1); UPDATE places SET shelf = 'c' WHERE (shelf, slot) = ('c', 1)"
+    )
+    move.switch()
+    assert shop.run("stock", "SELECT shelf FROM places WHERE shelf = 'c'") == [("c",)]
+
+
 def test_no_false_alarm_while_the_same_rows_are_written_over_and_over(shop: Shop, writers: Writers) -> None:
     with writers:
         move = shop.move()
