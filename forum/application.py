@@ -19,7 +19,7 @@ from flask import Flask, current_app
 from redis import Redis
 from sqlalchemy.orm import Session
 
-from forum import logs, metrics, openapi, payload, problems
+from forum import logs, metrics, openapi, payload, problems, tracing
 from forum.database import Database
 from forum.events.metrics import Events
 from forum.redis_client import connect
@@ -58,6 +58,7 @@ def base_app(site: str, settings: Settings, *, keys: Keys, database: Database | 
     if database is not None:
         metrics.add(app, Events(site, database.engine, redis, strangler.modules))
     app.before_request_funcs[None].insert(0, payload.refuse_large)  # before the facade, which reads the body
+    tracing.init_app(app, site)
     return app
 
 

@@ -6,6 +6,8 @@ import json
 import logging
 from datetime import UTC, datetime
 
+from forum import tracing
+
 
 class JsonFormatter(logging.Formatter):
     def __init__(self, site: str) -> None:
@@ -19,6 +21,7 @@ class JsonFormatter(logging.Formatter):
             "site": self._site,
             "logger": record.name,
             "message": record.getMessage(),
+            **tracing.ids(),
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

@@ -7,6 +7,7 @@ one of its own, so that one address stands for all its instances when the other 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -84,6 +85,7 @@ def _settings(redis_url: str, admin: str, public: str, sites: Mapping[str, str],
         "serversTransport": {"forwardingTimeouts": {"idleConnTimeout": "30s"}, "maxIdleConnsPerHost": 64},
         "ping": {"entryPoint": "traefik"},
         "metrics": {"prometheus": {"entryPoint": "traefik", "addServicesLabels": True, "buckets": BUCKETS}},
+        **_tracing(),
         "api": {"insecure": True, "dashboard": True},
         "providers": {
             "providersThrottleDuration": "100ms",
@@ -91,6 +93,15 @@ def _settings(redis_url: str, admin: str, public: str, sites: Mapping[str, str],
             "file": {"filename": str(fixed), "watch": False},
         },
     }
+
+
+def _tracing() -> dict[str, Any]:
+    """The gateway's own spans, to where the applications send theirs."""
+    if not (collector := os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")):
+        return {}
+    share = float(os.environ.get("OTEL_TRACES_SAMPLER_ARG") or 1)
+    otlp = {"http": {"endpoint": f"{collector.rstrip('/')}/v1/traces"}}
+    return {"tracing": {"serviceName": "gateway", "sampleRate": share, "otlp": otlp}}
 
 
 def _address(url: str) -> str:

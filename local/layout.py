@@ -212,6 +212,7 @@ class Layout:
         env = self.site_environment(app)
         if "STRANGLER_RECORD" in os.environ:  # for `strangler analyze`; from the folder of who says `up`
             env["STRANGLER_RECORD"] = str(Path(os.environ["STRANGLER_RECORD"]).absolute())
+        env |= {name: value for name, value in os.environ.items() if name.startswith("OTEL_")}
         return env | {"INSTANCE": instance, "VERSION": os.environ.get("STRANGLER_VERSION", "v1")}
 
     def site_environment(self, app: str) -> dict[str, str]:

@@ -22,7 +22,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from forum import logs
+from forum import logs, tracing
 from forum.database import Database
 from forum.events import counting, lag, parking
 from forum.events.cleaning import Expiry
@@ -117,6 +117,7 @@ def cli(context: click.Context, only_ask: bool) -> int:
 
 def _run(site: Site) -> None:
     logs.configure(site.settings.log_level, f"{site.name}-worker")
+    tracing.start(f"{site.name}-worker")
     worker = Worker(
         site.name,
         engine=site.engine,

@@ -25,6 +25,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
+from forum import tracing
 from forum.events.relay import STREAM
 from strangler.fence import is_fenced
 
@@ -46,6 +47,7 @@ class Event:
     type: str
     at: datetime
     payload: dict[str, Any]
+    traceparent: str | None = None
 
 
 Handler = Callable[[Session, Sequence[Event]], None]
@@ -200,7 +202,8 @@ class Consumer:
             for type_, handler in self._handlers.items():
                 batch = [event for event in wanted.values() if event.type == type_ and event.id in fresh]
                 if batch:
-                    handler(session, batch)
+                    with tracing.handling(f"{self.module} handles {type_}", [event.traceparent for event in batch]):
+                        handler(session, batch)
             session.commit()
 
     def _parse(self, entry: _Entry) -> Event | None:
@@ -209,7 +212,7 @@ class Consumer:
             return None
         try:
             at, payload = datetime.fromisoformat(fields["at"]), json.loads(fields["payload"])
-            return Event(UUID(fields["id"]), fields["type"], at, payload)
+            return Event(UUID(fields["id"]), fields["type"], at, payload, fields.get("traceparent"))
         except (KeyError, ValueError):
             logger.error("%s passes over %s in %s, which is no event of ours: %s", self.module, id_, STREAM, fields)
             return None

@@ -25,7 +25,12 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session, scoped_session
 
-_EMIT = text("INSERT INTO outbox (event_id, type, payload) VALUES (:event_id, :type, CAST(:payload AS jsonb))")
+from forum import tracing
+
+_EMIT = text(
+    "INSERT INTO outbox (event_id, type, payload, traceparent)"
+    " VALUES (:event_id, :type, CAST(:payload AS jsonb), :traceparent)"
+)
 _WAITING = text("SELECT EXISTS (SELECT FROM outbox WHERE published_at IS NULL)")
 
 
@@ -40,6 +45,7 @@ def outbox_table(metadata: MetaData) -> Table:
         Column("payload", JSONB, nullable=False),
         Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
         Column("published_at", DateTime(timezone=True), nullable=True),
+        Column("traceparent", Text, nullable=True),
     )
     Index("outbox_waiting", table.c.id, postgresql_where=table.c.published_at.is_(None))
     Index("outbox_published", table.c.published_at)
@@ -79,7 +85,8 @@ def emit(session: Session | scoped_session[Session], type_: str, *payloads: Mapp
 
     Each of `payloads` is an event. They must be JSON: ids as integers, times as RFC 3339 text.
     """
-    rows = [{"event_id": uuid4(), "type": type_, "payload": json.dumps(payload)} for payload in payloads]
+    more = {"type": type_, "traceparent": tracing.traceparent()}
+    rows = [{"event_id": uuid4(), "payload": json.dumps(payload), **more} for payload in payloads]
     if rows:
         session.execute(_EMIT, rows)
 

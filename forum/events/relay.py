@@ -37,7 +37,8 @@ _LAST = text(
     "SELECT (extract(epoch FROM max(published_at)) * 1000000)::bigint FROM outbox WHERE created_at > now() - :keep"
 )
 _BATCH = text(
-    "SELECT id, event_id, type, payload, created_at FROM outbox WHERE published_at IS NULL ORDER BY id LIMIT :batch"
+    "SELECT id, event_id, type, payload, created_at, traceparent FROM outbox"
+    " WHERE published_at IS NULL ORDER BY id LIMIT :batch"
 )
 _NOW = text("SELECT greatest((extract(epoch FROM clock_timestamp()) * 1000000)::bigint, :last + 1)")
 _PUBLISHED = text(
@@ -48,14 +49,15 @@ _AGAIN = text(
     " AND published_at > timestamptz 'epoch' + :mark * interval '1 microsecond'"
 )
 
-# KEYS: stream, marks. ARGV: outbox, its last published_at (microseconds), this one's, then four for each event.
+# KEYS: stream, marks. ARGV: outbox, its last published_at (microseconds), this one's, then five for each event.
 # Answers -1 when it has added them; else, having added nothing, the mark after which events are lost.
 _PUBLISH = """
 if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('DEL', KEYS[2]) end
 local mark = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '0')
 if mark < tonumber(ARGV[2]) then return mark end
-for i = 4, #ARGV, 4 do
-  redis.call('XADD', KEYS[1], '*', 'id', ARGV[i], 'type', ARGV[i + 1], 'at', ARGV[i + 2], 'payload', ARGV[i + 3])
+for i = 4, #ARGV, 5 do
+  redis.call('XADD', KEYS[1], '*', 'id', ARGV[i], 'type', ARGV[i + 1], 'at', ARGV[i + 2], 'payload', ARGV[i + 3],
+             'traceparent', ARGV[i + 4])
 end
 if #ARGV > 3 then redis.call('HSET', KEYS[2], ARGV[1], ARGV[3]) end
 return -1
@@ -135,5 +137,5 @@ def _wire(rows: Sequence[Row[Any]]) -> list[str]:
     fields: list[str] = []
     for row in rows:
         at: datetime = row.created_at
-        fields += [str(row.event_id), row.type, at.isoformat(), json.dumps(row.payload)]
+        fields += [str(row.event_id), row.type, at.isoformat(), json.dumps(row.payload), row.traceparent or ""]
     return fields

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import requests
@@ -18,16 +19,32 @@ from local.layout import Layout
 from local.state import CHECKOUT
 from strangler import routes
 from strangler.config import load as config_of
+from tests.collector import Collector, collecting
 from tests.local.conftest import Local
 from tests.owners import PARTS, SERVED_BY, STAGES, check_owners
-from tests.servers import free_port
+from tests.servers import free_port, wait_for
 from tests.stages import people
 
 
 @pytest.fixture(scope="module")
-def forum(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
-    """A stack with a few posts; the tests take it on from stage to stage, in order."""
+def collector() -> Iterator[Collector]:
+    with collecting() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def forum(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[Local]:
+    """A stack with a few posts; the tests take it on from stage to stage, in order.
+
+    It traces what comes as part of a trace, and nothing else.
+    """
     one = Local(tmp_path_factory.mktemp("stages") / "state")
+    one.environment |= {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": "0",
+        "OTEL_BSP_SCHEDULE_DELAY": "200",
+    }
     one.succeed("up")
     layout = Layout(one.state)
     words = ["--users", "20", "--topics", "20", "--messages", "300", "--password", layout.secret("seed")]
@@ -63,6 +80,31 @@ def read(forum: Local, path: str) -> dict[str, Any]:
     return {name: value for name, value in answer.json().items() if name not in late}
 
 
+def traced(headers: dict[str, str]) -> tuple[str, dict[str, str]]:
+    trace = uuid4().hex
+    return trace, headers | {"traceparent": f"00-{trace}-{uuid4().hex[:16]}-01"}
+
+
+def one_page_and_one_message_are_one_trace_each(forum: Local, made: dict[str, Any], collector: Collector) -> None:
+    """At stage 3: the page is the monolith's, topics and users are services, messages are the monolith's."""
+    topic = next(path for path in made["paths"] if path.startswith("/api/topics/")).rpartition("/")[2].partition("?")[0]
+    page, headers = traced({})
+    assert requests.get(f"{forum.public[0]}/topics/{topic}", headers=headers, timeout=30).ok
+    message, headers = traced(made["headers"])
+    posted = {"topic_id": int(topic), "body": "traced"}
+    assert requests.post(f"{forum.public[0]}/api/messages", json=posted, headers=headers, timeout=30).ok
+
+    def services(trace: str) -> set[str]:
+        return {span.service for span in collector.traces.get(trace, [])}
+
+    wait_for(lambda: services(page) >= {"gateway", "monolith", "topics", "users"}, "a page's trace")
+    wait_for(lambda: services(message) >= {"gateway", "monolith", "topics-worker"}, "an event's trace")
+    assert len({page, message} | set(collector.traces)) == 2, "what nobody asked to trace was traced"
+    BUILD.mkdir(parents=True, exist_ok=True)
+    (BUILD / "traces.txt").write_text(f"{collector.tree(page)}\n\n{collector.tree(message)}\n")
+
+
+BUILD = CHECKOUT / "build"
 LOOKS = {0: tuple(people.LOOKS), 3: ("desktop-light", "phone-dark"), 5: ("desktop-dark", "phone-light")}
 """At which stages people come with their browsers, and how the pages are looked at then."""
 
@@ -70,7 +112,7 @@ LOOKS = {0: tuple(people.LOOKS), 3: ("desktop-light", "phone-dark"), 5: ("deskto
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("stage", range(6))
 def test_the_contract_holds_what_was_made_stays_and_people_can_use_it(
-    forum: Local, made: dict[str, Any], stage: int
+    forum: Local, made: dict[str, Any], collector: Collector, stage: int
 ) -> None:
     forum.succeed("stage", str(stage))
     check_owners(forum.public[0], STAGES[stage])
@@ -91,6 +133,8 @@ def test_the_contract_holds_what_was_made_stays_and_people_can_use_it(
     )  # fmt: skip
     assert suite.returncode == 0, suite.stdout[-5000:]
     print(*suite.stdout.splitlines()[-2:], sep="\n")  # with the reason of what was skipped
+    if stage == 3:
+        one_page_and_one_message_are_one_trace_each(forum, made, collector)
     if stage in LOOKS:
         sites = {part: SERVED_BY[path][stage] for part, path in PARTS.items()}
         owner = layout.database_url(sites["messages"])
