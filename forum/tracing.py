@@ -43,7 +43,7 @@ def start(site: str) -> None:
 
 
 def init_app(app: Flask, site: str) -> None:
-    """A span for each request to `app`, and for each that it makes, of HTTP and PostgreSQL. Call it after all others."""
+    """A span for each request to `app`, and for each that it makes, of HTTP and PostgreSQL; after all other hooks."""
     if not on():
         return
     from opentelemetry.instrumentation.flask import FlaskInstrumentor
