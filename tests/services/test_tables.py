@@ -46,6 +46,7 @@ def test_models_say_what_migrations_made(place: Callable[[str], Place], site: st
 @pytest.mark.parametrize("site", SITES)
 def test_migrating_again_changes_nothing(place: Callable[[str], Place], site: str) -> None:
     service = place(site)
+    newest = service.query("SELECT version_num FROM alembic_version")
+    assert len(newest) == 1
     upgrade(service.url, f"services.{site}:migrations")
-    newest = {"users": "0001", "topics": "0003", "messages": "0004"}[site]
-    assert service.query("SELECT version_num FROM alembic_version") == [(newest,)]
+    assert service.query("SELECT version_num FROM alembic_version") == newest
