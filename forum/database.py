@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import select
 from collections.abc import Sequence
 from typing import Any
 
 from flask import Flask, g
 from flask.globals import app_ctx
 from psycopg import Connection as DriverConnection
-from sqlalchemy import ClauseElement, Connection, create_engine, event, make_url
+from sqlalchemy import ClauseElement, Connection, create_engine, make_url
 from sqlalchemy.dialects.postgresql import psycopg
-from sqlalchemy.exc import ArgumentError, InvalidatePoolError
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import PoolProxiedConnection
 
@@ -55,13 +54,13 @@ class Database:
             max_overflow=2,
             pool_timeout=10,
             hide_parameters=True,  # an error's message is logged, and parameters are people's names and addresses
+            pool_pre_ping=True,  # a connection that died with its server is replaced before it can fail a request
             connect_args={
                 "connect_timeout": 3,
                 "application_name": application_name,
                 "options": f"-c statement_timeout={STATEMENT_SECONDS}s",
             },
         )
-        event.listen(self.engine, "checkout", _alive)
         record(self.engine)  # what it runs, for `strangler analyze`, when STRANGLER_RECORD names a file
         self.session: scoped_session[Session] = scoped_session(
             sessionmaker(self.engine, expire_on_commit=False),
@@ -94,19 +93,6 @@ class Database:
         if getattr(reading.driver_connection, "broken", False):
             reading.invalidate()
         reading.close()  # rolls back
-
-
-def _alive(connection: Any, *_: object) -> None:
-    """A connection that died with its server is replaced, with its like, before it can fail a request.
-
-    Nothing is to be read from one at rest but its end, and to see that asks nothing of the server, as a ping would.
-    """
-    if connection.closed:
-        raise InvalidatePoolError
-    watch = select.poll()
-    watch.register(connection.fileno(), select.POLLIN)
-    if watch.poll(0):
-        raise InvalidatePoolError
 
 
 def psycopg_url(url: str) -> str:
