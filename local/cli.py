@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import NoReturn
 
 import click
 
-from local import orphans
+from local import orphans, postgres
 from local.errors import LocalError, run_command
 from local.layout import APPS, SITES
 from local.stack import Stack
@@ -32,6 +33,7 @@ def cli(context: click.Context) -> None:
     strangler-local restart users  replace the processes of one application, one after another
     strangler-local events topics  how far its events are behind; see: strangler-local events topics --help
     strangler-local picture        watch all of it on one page
+    strangler-local psql users     psql in the database of a site, as its superuser
     strangler-local down           stop it; --purge removes its data too
 
     \b
@@ -50,6 +52,12 @@ def _say(line: str) -> None:
 def _stack(state: State) -> Iterator[Stack]:
     with state.lock():
         yield Stack(state, _say)
+
+
+def _existing(state: State) -> Stack:
+    if not state.root.exists():
+        raise LocalError(f"there is no stack in {state.root}; start one with: strangler-local up")
+    return Stack(state, _say)
 
 
 @cli.command()
@@ -81,9 +89,7 @@ def stage(state: State, stage: str) -> None:
 @click.pass_obj
 def status(state: State) -> None:
     """What runs, and where."""
-    if not state.root.exists():
-        raise LocalError(f"there is no stack in {state.root}; start one with: strangler-local up")
-    stack = Stack(state, _say)
+    stack = _existing(state)
     running = stack.supervisor.answers()
     click.echo(f"{STAGES[progress(state).stage]}, {'up' if running else 'down'}; {state.root}")
     _warn_of_interrupted(state)
@@ -154,9 +160,21 @@ def picture(state: State) -> None:
 @click.pass_obj
 def events(state: State, site: str, words: tuple[str, ...]) -> None:
     """What the worker of SITE is behind with: lag, parked, retry, drop, replay, recount (WORDS; --help)."""
-    done = Stack(state, _say).module(site, "worker", *(words or ("lag",)))
+    done = _existing(state).module(site, "worker", *(words or ("lag",)))
     click.echo(done.stdout, nl=False)
     raise SystemExit(done.returncode)
+
+
+@cli.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("site", type=click.Choice(SITES))
+@click.argument("words", nargs=-1)
+@click.pass_obj
+def psql(state: State, site: str, words: tuple[str, ...]) -> NoReturn:
+    """psql in the database of SITE, as its superuser; WORDS are psql's own, such as -c 'SELECT 1'."""
+    cluster = _existing(state).layout.cluster(site)
+    where = {"PGHOST": "127.0.0.1", "PGPORT": str(cluster.port), "PGUSER": "postgres", "PGPASSWORD": cluster.password}
+    program = postgres.programs() / "psql"
+    os.execve(program, ["psql", "-X", "-d", site, *words], os.environ | where)  # noqa: S606
 
 
 @cli.command()
