@@ -1,6 +1,6 @@
 # `make help` lists the targets. Everything they need is put into .venv, from the locked files in requirements/.
 .DEFAULT_GOAL := help
-.PHONY: help demo rollouts test test-stages test-k8s test-model lint format lock clean test-node test-compose test-swarm bench-kit bench-forum
+.PHONY: help demo docs bundle rollouts test test-docs test-stages test-k8s test-model lint format lock clean test-node test-compose test-swarm bench-kit bench-forum
 
 # Every process of a stack would compile the same modules anew: three seconds instead of one.
 unexport PYTHONDONTWRITEBYTECODE
@@ -8,8 +8,19 @@ unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
-# A venv of its own: what checkov depends on does not go with the rest.
+# Venvs of their own: what checkov depends on does not go with the rest, and few need the site's generator.
 CHECKOV := build/checkov
+ZENSICAL := build/zensical
+BUNDLE := build/bundle/strangler/bundle
+
+# In an unpacked bundle, nothing is asked of a package index.
+ifneq ($(wildcard bundle/wheels),)
+export PIP_NO_INDEX := 1
+export PIP_FIND_LINKS := $(CURDIR)/bundle/wheels
+export UV_OFFLINE := 1
+export UV_NO_INDEX := 1
+export UV_FIND_LINKS := $(PIP_FIND_LINKS)
+endif
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -25,8 +36,29 @@ demo: $(INSTALLED) ## Watch a monolith under load become microservices, and no r
 rollouts: $(INSTALLED) ## Six ways to a new version, good and bad ones, under load, measured (STRATEGY=canary VERSION=slow TARGET=local)
 	@$(PYTHON) -m loadtest.rollouts
 
+docs: $(ZENSICAL)/.installed ## The documents as a site in build/site, for which no network is needed
+	@$(ZENSICAL)/bin/zensical build --clean --strict
+
+bundle: docs ## build/bundle.tar, for machines without a network: the last commit, wheels, site, images
+	@rm -rf $(BUNDLE) && mkdir -p $(BUNDLE)
+	@git archive HEAD | tar -x -C build/bundle/strangler
+	@cp -r build/site $(BUNDLE)/site
+	@echo "Fetching wheels ..."
+	@$(PYTHON) -m pip download -q --disable-pip-version-check --only-binary :all: --require-hashes \
+		-d $(BUNDLE)/wheels -r requirements/dev.txt
+	@if [ "$(IMAGES)" != 0 ] && docker info >/dev/null 2>&1; then \
+		images=$$(docker compose -f compose/4-messages.yaml --profile load --profile observe config --images | sort -u); \
+		for image in $$images; do docker image inspect $$image >/dev/null 2>&1 || docker pull -q $$image || { \
+			echo "make: no image $$image; make it (docker buildx bake), or leave images out: make bundle IMAGES=0" >&2; exit 2; }; done; \
+		docker save -o $(BUNDLE)/images.tar $$images; \
+	else echo "without images"; fi
+	@tar -cf build/bundle.tar -C build/bundle strangler && rm -r build/bundle && du -h build/bundle.tar
+
 test: $(INSTALLED) ## Run the tests (some of them: TESTS="tests/kit -k fence")
 	@$(PYTHON) -m pytest -n 4 --dist loadfile $(TESTS)
+
+test-docs: docs ## The labs, typed in order under load: there and back again; the site; the bundle, without a network
+	@$(PYTHON) -m pytest tests/docs $(TESTS)
 
 test-stages: $(INSTALLED) ## One contract at every stage of the local stack
 	@$(PYTHON) -m pytest -s tests/stages $(TESTS)
@@ -75,6 +107,8 @@ lock: $(INSTALLED) ## Write requirements/*.txt anew from pyproject.toml
 		-c requirements/dev.txt - -o requirements/uv.txt
 	echo checkov | $(VENV)/bin/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header \
 		- -o requirements/checkov.txt
+	echo zensical | $(VENV)/bin/uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header \
+		- -o requirements/zensical.txt
 
 clean: ## Stop what runs, remove .venv, build/ and all state
 	@if [ -x $(VENV)/bin/strangler-local ]; then for state in .state build/demo/state; do \
@@ -98,8 +132,8 @@ $(INSTALLED): requirements/uv.txt requirements/dev.txt pyproject.toml
 	@$(VENV)/bin/uv pip install -q --python $(PYTHON) --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(CHECKOV)/.installed: requirements/checkov.txt $(INSTALLED)
-	@echo "Setting up checkov in $(CHECKOV) ..."
-	@$(VENV)/bin/uv venv -q --clear --python $(PYTHON) $(CHECKOV)
-	@$(VENV)/bin/uv pip sync -q --python $(CHECKOV)/bin/python --require-hashes requirements/checkov.txt
+build/%/.installed: requirements/%.txt $(INSTALLED)
+	@echo "Setting up $* in build/$* ..."
+	@$(VENV)/bin/uv venv -q --clear --python $(PYTHON) build/$*
+	@$(VENV)/bin/uv pip sync -q --python build/$*/bin/python --require-hashes requirements/$*.txt
 	@touch $@
