@@ -156,7 +156,7 @@ def _file(text: str) -> str:
 
 def difference(wanted: str, said: str) -> str:
     """What is not as shown, with what varies put aside; empty when it is."""
-    wanted, said = plain(wanted), plain(said if said.endswith("\n") else f"{said}\n")
+    wanted, said = plain(wanted), plain(said)
     if doctest.OutputChecker().check_output(f"\n{wanted}", f"\n{said}", doctest.ELLIPSIS):
         return ""
     return "\n".join(difflib.unified_diff(wanted.splitlines(), said.splitlines(), "shown", "said", lineterm=""))
@@ -165,4 +165,4 @@ def difference(wanted: str, said: str) -> str:
 def plain(text: str) -> str:
     for pattern, shown in VARIES:
         text = pattern.sub(shown, text)
-    return text
+    return text.rstrip("\n") + "\n"
