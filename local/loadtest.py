@@ -37,8 +37,8 @@ class LoadTest:
     def log(self) -> Path:
         return self.out / "loadtest.log"
 
-    def start(self, users: int) -> None:
-        """Start it, and wait for its first requests. Raises LocalError when there are none."""
+    def start(self, users: int, *words: str) -> None:
+        """Start it (`words`: more options) and wait for its first requests. Raises LocalError when there are none."""
         state = self._layout.state
         environment = os.environ | self._layout.environment() | {MARKER: str(state.root)}
         with self.log.open("wb") as log:
@@ -46,7 +46,7 @@ class LoadTest:
                 [
                     *self._command, "run", "--addresses", str(state.addresses),
                     "--users", str(users), "--duration", "86400", "--out", str(self.out),
-                    "--timeline", str(state.timeline),
+                    "--timeline", str(state.timeline), *words,
                 ],
                 env=environment, cwd=CHECKOUT, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
