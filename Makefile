@@ -111,7 +111,7 @@ lock: $(INSTALLED) ## Write requirements/*.txt anew from pyproject.toml
 		- -o requirements/zensical.txt
 
 clean: ## Stop what runs, remove .venv, build/ and all state
-	@if [ -x $(VENV)/bin/strangler-local ]; then for state in .state build/demo/state; do \
+	@if [ -x $(VENV)/bin/strangler-local ]; then for state in .state build/demo/state build/rollouts/state; do \
 		if [ -e $$state ]; then STRANGLER_STATE=$$state $(VENV)/bin/strangler-local down --purge || exit; fi; done; \
 		$(PYTHON) -m local.postgres; fi
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -105,20 +105,25 @@ def _run(
         click.echo(f"{time.monotonic() - began:5.0f} s  {line}", err=True)
 
     rows: list[Row] = []
-    with (
-        interruptible_once(),
-        open_target(name, out, say) as target,
-        load(out / "load", target.where, target.timeline, users, rate) as running,
-    ):
-        for strategy, version in wanted:
-            running.require_alive()
-            run, found = rollout(STRATEGIES[strategy], version, target, judge, running, say)
-            rows.append(Row(run, found, isinstance(judge, Judge)))
-            note(rows[-1], out)
-            say(" · ".join(rows[-1].cells()))
-        target.reset("good")
-        say("reading back what was written")
-        figures = running.finish()
+    try:
+        with (
+            interruptible_once(),
+            open_target(name, out, say) as target,
+            load(out / "load", target.where, target.timeline, users, rate) as running,
+        ):
+            for strategy, version in wanted:
+                running.require_alive()
+                run, found = rollout(STRATEGIES[strategy], version, target, judge, running, say)
+                rows.append(Row(run, found, isinstance(judge, Judge)))
+                note(rows[-1], out)
+                say(" · ".join(rows[-1].cells()))
+            target.reset("good")
+            say("reading back what was written")
+            figures = running.finish()
+    except BaseException:
+        if rows:
+            report(rows, out, {})
+        raise
     kept = {key: figures[key] for key in ("requests", "failed", "acknowledged", "lost", "doubled", "stale", "wrong")}
     # Wrong answers of a bad version are counted as lost while nothing is.
     kept["lost"] = sum(finding["category"] in ("lost", "wrong") for finding in figures["findings"])

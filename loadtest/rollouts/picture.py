@@ -122,7 +122,7 @@ class Picture:
         parts = self._panel("instances", top, self.instances_bottom)
         most = max([sum(running.values()) for _, running in self.run.instances] or [1]) or 1
         parts.append(self._tick(most, top + 4))
-        following = [*(t for t, _ in self.run.instances[1:]), self.run.until]
+        following = [*(t for t, _ in self.run.instances), self.run.until][1:]
         for (t, running), until in zip(self.run.instances, following, strict=True):
             y: float = self.instances_bottom
             for name in (OLD, NEW):

@@ -89,7 +89,7 @@ def test_a_page_that_cannot_be_shown_is_one_line(loadtest: Loadtest) -> None:
 def test_what_the_page_tells_people_to_type(tmp_path: Path) -> None:
     page = (CHECKOUT / "docs" / "loadtest.md").read_text()
     lines = [line.strip() for line in page.splitlines() if line.startswith(("    loadtest ", "    wait"))]
-    assert len(lines) == 9
+    assert len(lines) == 10
     command = " ".join(COMMAND) + " "
     slow = {
         "--duration 60": "--duration 2", "--rate 70": "--rate 200", "=500ms": "=60s", "gap=2s": "gap=60s",
