@@ -77,6 +77,10 @@ def canary(target: Target, judge: Judge | NoJudge, say: Say) -> Outcome:
     if not target.ready():
         return _back(target, NOT_READY)
     for percent in CANARY:
+        if percent >= 100 / REPLICAS:  # half of the requests would make one instance slow, not the version
+            target.start(REPLICAS)
+            if not target.ready():
+                return _back(target, NOT_READY)
         say(f"{percent} %")
         target.route(Route(percent=percent))
         verdict = judge.watch(target)

@@ -69,7 +69,7 @@ STEPS = {
     "recreate": ["all-at-once"],
     "rolling": ["one-by-one"],
     "blue-green": ["start 2", "route 100", "retire"],
-    "canary": ["start 1", "route 20", "route 50", "start 2", "route 100", "retire"],
+    "canary": ["start 1", "route 20", "start 2", "route 50", "start 2", "route 100", "retire"],
     "ab": ["start 1", "route 0 chosen", "start 2", "route 100", "retire"],
     "shadow": ["start 1", "mirror", "route 0 mirrored", "route 0", "start 2", "route 100", "retire"],
 }
@@ -109,7 +109,7 @@ def test_a_version_that_never_gets_ready_gets_nobody(name: str) -> None:
 def test_a_canary_that_falls_ill_at_half_turns_back() -> None:
     target = FakeTarget()
     assert not steps("canary", target, GOOD, BAD)
-    assert target.did == ["start 1", "route 20", "route 50", "route 0", "withdraw"]
+    assert target.did == ["start 1", "route 20", "start 2", "route 50", "route 0", "withdraw"]
 
 
 def test_every_strategy_says_what_it_cannot_see() -> None:
