@@ -1,6 +1,6 @@
 # `make help` lists the targets. Everything they need is put into .venv, from the locked files in requirements/.
 .DEFAULT_GOAL := help
-.PHONY: help demo docs bundle rollouts test test-docs test-stages test-k8s test-model lint format lock clean test-node test-compose test-swarm bench-kit bench-forum
+.PHONY: help demo docs bundle rollouts test test-docs test-stages test-k8s test-model lint format lock clean test-node test-compose test-swarm bench-kit bench-forum test-long
 
 # Every process of a stack would compile the same modules anew: three seconds instead of one.
 unexport PYTHONDONTWRITEBYTECODE
@@ -55,10 +55,16 @@ bundle: docs ## build/bundle.tar, for machines without a network: the last commi
 	@tar -cf build/bundle.tar -C build/bundle strangler && rm -r build/bundle && du -h build/bundle.tar
 
 test: $(INSTALLED) ## Run the tests (some of them: TESTS="tests/kit -k fence")
-	@$(PYTHON) -m pytest -n 4 --dist loadfile $(TESTS)
+	@KILL_EVERY=$${KILL_EVERY:-3} $(PYTHON) -m pytest -n 4 --dist loadfile $(TESTS)
 
-test-docs: docs ## The labs, typed in order under load: there and back again; the site; the bundle, without a network
-	@$(PYTHON) -m pytest tests/docs $(TESTS)
+test-docs: docs ## The labs, typed in order under load: there and back again; the site
+	@$(PYTHON) -m pytest tests/docs/test_site.py tests/docs/test_labs.py $(TESTS)
+
+test-long: docs ## What takes too long for every change: each kill, each stage's contract, the naive ways, the bundle (an hour)
+	@KILL_EVERY=1 $(PYTHON) -m pytest -n 2 --dist loadfile tests/kit/test_kills.py tests/kit/test_kills_create.py
+	@CONTRACT=all $(PYTHON) -m pytest -s tests/stages
+	@$(PYTHON) -m pytest tests/docs
+	@$(PYTHON) -m local.demo --roundtrip --messages 5000 --duration 20
 
 test-stages: $(INSTALLED) ## One contract at every stage of the local stack
 	@$(PYTHON) -m pytest -s tests/stages $(TESTS)

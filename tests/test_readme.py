@@ -1,9 +1,10 @@
-"""What README.md tells people to type is typed here. (`make demo` and `make test` are run by .ci/run.)"""
+"""What README.md tells people to type is typed here. (`make test` is run by .ci/run.)"""
 
 from __future__ import annotations
 
 import os
 import re
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,6 +41,14 @@ def test_the_seams_of_the_forum(tmp_path: Path) -> None:
     ]
     assert "foreign key" in typed(walk, tmp_path).lower()
     assert (tmp_path / "checkout" / "build" / "seams.html").read_text().startswith("<!doctype html>")
+
+
+def test_make_demo_is_what_is_tested_as_the_demo() -> None:
+    """In tests/local/test_demo.py, and under a load of another size."""
+    done = subprocess.run(
+        ["make", "-n", "-o", ".venv/.installed", "demo"], cwd=CHECKOUT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == ".venv/bin/python -m local.demo"
 
 
 def test_every_make_target_that_is_named_exists() -> None:

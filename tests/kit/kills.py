@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
 import signal
 from collections.abc import Callable
 from itertools import count
@@ -19,6 +20,10 @@ from strangler.move import Move
 from strangler.sql import changes
 from strangler.status import status
 from tests.kit.conftest import QuickMove, Shop, Writers
+
+EVERY = int(os.environ.get("KILL_EVERY", "1"))
+FIRST = random.randrange(EVERY)
+"""`make test` kills at every third point, each time from another one on; `make test-long` at all."""
 
 # One process that has imported everything; each command is a fork of it.
 FORKS = multiprocessing.get_context("forkserver")
@@ -79,8 +84,8 @@ def state(shop: Shop) -> tuple[str, str]:
 
 
 def at_each_point(shop: Shop, verb: str, then: Callable[[], None], **options: Any) -> int:
-    """Kill `verb` at each point in turn, and do `then` every time, which must lead back to the beginning."""
-    for point in count():
+    """Kill `verb` at each point in turn (of EVERY, one), and do `then` every time, which must lead back to the beginning."""
+    for point in count(FIRST, EVERY):
         if not command(shop, verb, point, **options):
             return point
         then()

@@ -105,6 +105,7 @@ def one_page_and_one_message_are_one_trace_each(forum: Local, made: dict[str, An
 
 
 BUILD = CHECKOUT / "build"
+CONTRACT = {0, 3, 5} if os.environ.get("CONTRACT") != "all" else set(range(6))
 LOOKS = {0: tuple(people.LOOKS), 3: ("desktop-light", "phone-dark"), 5: ("desktop-dark", "phone-light")}
 """At which stages people come with their browsers, and how the pages are looked at then."""
 
@@ -127,12 +128,15 @@ def test_the_contract_holds_what_was_made_stays_and_people_can_use_it(
         "FORUM_MODERATOR_PASSWORD": layout.secret("seed"),
         "FORUM_TOKEN_KEY_FILE": layout.environment()["TOKEN_PRIVATE_KEY_FILE"],
     }
-    suite = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/contract"],
-        env=environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert suite.returncode == 0, suite.stdout[-5000:]
-    print(*suite.stdout.splitlines()[-2:], sep="\n")  # with the reason of what was skipped
+    if stage in CONTRACT:
+        suite = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/contract"],
+            env=environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert suite.returncode == 0, suite.stdout[-5000:]
+        print(*suite.stdout.splitlines()[-2:], sep="\n")  # with the reason of what was skipped
+    else:
+        print(f"{STAGES[stage]}: the contract is left out for time (make test-long has it)")
     if stage == 3:
         one_page_and_one_message_are_one_trace_each(forum, made, collector)
     if stage in LOOKS:
