@@ -84,7 +84,7 @@ def state(shop: Shop) -> tuple[str, str]:
 
 
 def at_each_point(shop: Shop, verb: str, then: Callable[[], None], **options: Any) -> int:
-    """Kill `verb` at each point in turn (of EVERY, one), and do `then` every time, which must lead back to the beginning."""
+    """Kill `verb` at each point (or one of EVERY), and do `then` every time, which must lead back to the beginning."""
     for point in count(FIRST, EVERY):
         if not command(shop, verb, point, **options):
             return point
