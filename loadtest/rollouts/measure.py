@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from loadtest.ledger import read_ledger
+from loadtest.ledger import Violation, read_ledger
 from loadtest.plan import Folder
 from loadtest.rollouts.strategies import Outcome
 from loadtest.rollouts.target import NEW, OLD, REPLICAS, SITE
@@ -17,6 +17,7 @@ from loadtest.samples import Sample, read_samples
 WIDTH = 0.5
 """Seconds, of a bucket of the picture."""
 NOBODY = "nobody"
+SAME_SECONDS = 0.05
 
 
 @dataclass
@@ -66,12 +67,21 @@ class Measured:
 
 def measure(run: Run, folder: Folder) -> Measured:
     history = read_ledger(folder.ledger)
-    wrong = [
-        one.details["t"] for one in history.violations
-        if one.what == "wrong" and run.began <= one.details["t"] <= run.until
-    ]  # fmt: skip
+    wrong = [t for t in _wrong_answers(history.violations) if run.began <= t <= run.until]
     names = {number: (site, history.versions[number]) for number, site in history.sites.items()}
     return tally(run, read_samples(folder.samples), names, wrong)
+
+
+def _wrong_answers(violations: Iterable[Violation]) -> Iterator[float]:
+    """When each was seen. A list with twenty wrong items is one wrong answer: they were all asked for at one time."""
+    last: dict[tuple[object, object], float] = {}
+    for one in violations:
+        if one.what == "wrong":
+            who = one.details.get("user"), one.details.get("operation")
+            sent = one.details["t"] - one.details["sent_ms_ago"] / 1000
+            if sent - last.get(who, 0.0) > SAME_SECONDS:
+                yield one.details["t"]
+            last[who] = sent
 
 
 def tally(
