@@ -14,7 +14,7 @@ from rich.table import Table
 
 from loadtest.rollouts.measure import Measured, Run, as_json
 from loadtest.rollouts.picture import draw
-from loadtest.rollouts.strategies import STRATEGIES
+from loadtest.rollouts.strategies import NEVER_UP, NOT_READY, STRATEGIES
 from loadtest.rollouts.target import REPLICAS
 
 COLUMNS = (
@@ -41,6 +41,8 @@ class Row:
             return None
         if run.outcome.done == (run.version in strategy.sees):
             return f"{self.name}: expected it to be {'turned back' if run.outcome.done else 'done'}; {run.outcome.why}"
+        if run.outcome.why == NOT_READY.why and run.version not in NEVER_UP:
+            return f"{self.name}: turned back since it did not get ready in time; the machine was too busy to tell more"
         if run.version == "good" and not strategy.outage and self.found.failed:
             return f"{self.name}: {self.found.failed} requests failed of a good version"
         return None

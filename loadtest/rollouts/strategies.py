@@ -134,18 +134,19 @@ def _back(target: Target, outcome: Outcome) -> Outcome:
     return outcome
 
 
-_UP = frozenset({"never-ready", "crashes"})
-_JUDGED = _UP | {"errors", "slow", "leaks"}
+NEVER_UP = frozenset({"never-ready", "crashes"})
+"""What shows without a look at any figures."""
+_JUDGED = NEVER_UP | {"errors", "slow", "leaks"}
 STRATEGIES = {
     one.name: one
     for one in (
         Strategy(
-            "recreate", recreate, _UP,
+            "recreate", recreate, NEVER_UP,
             f"errors, slowness, leaks, {_WRONG}. It looks at readiness and at processes that end, at nothing else",
             outage=True,
         ),
         Strategy(
-            "rolling", rolling, _UP,
+            "rolling", rolling, NEVER_UP,
             f"errors, slowness, leaks, {_WRONG}. It looks at readiness and at processes that end, at nothing else",
         ),
         Strategy("blue-green", blue_green, _JUDGED, f"{_WRONG}; and it sees nothing before everybody has met it"),
