@@ -58,12 +58,12 @@ test: $(INSTALLED) ## Run the tests (some of them: TESTS="tests/kit -k fence")
 	@KILL_EVERY=$${KILL_EVERY:-3} $(PYTHON) -m pytest -n 4 --dist loadfile $(TESTS)
 
 test-docs: docs ## The labs, typed in order under load: there and back again; the site
-	@$(PYTHON) -m pytest tests/docs/test_site.py tests/docs/test_labs.py $(TESTS)
+	@$(PYTHON) -m pytest tests/docs $(TESTS)
 
-test-long: docs ## What takes too long for every change: each kill, each stage's contract, the naive ways, the bundle (an hour)
+test-long: docs ## What takes too long for every change: each kill, every stage's contract, rollouts, naive ways, the bundle
 	@KILL_EVERY=1 $(PYTHON) -m pytest -n 2 --dist loadfile tests/kit/test_kills.py tests/kit/test_kills_create.py
 	@CONTRACT=all $(PYTHON) -m pytest -s tests/stages
-	@$(PYTHON) -m pytest tests/docs
+	@$(PYTHON) -m pytest -m long tests/local tests/rollouts tests/docs
 	@$(PYTHON) -m local.demo --roundtrip --messages 5000 --duration 20
 
 test-stages: $(INSTALLED) ## One contract at every stage of the local stack

@@ -12,7 +12,7 @@ import pytest
 from local.cli import take_down
 from local.state import CHECKOUT, locate
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
 ALONE = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--map-current-user", "--net"]
 REACHES = "import socket; socket.create_connection(('192.0.2.1', 9), 2)"

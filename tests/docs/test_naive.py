@@ -18,6 +18,7 @@ PYTHON = ".venv/bin/python "
 LOSES = {"copy": {"lost", "doubled"}, "dual": {"lost"}, "route-first": {"failed", "stale"}}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_the_ledger_catches_each() -> None:
     done = subprocess.run(

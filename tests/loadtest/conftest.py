@@ -65,7 +65,7 @@ def sizes(url: str, duration: float = 3, settle: float = 1) -> list[str]:
     return ["--url", url, "--users", "6", "--rate", "200", "--duration", str(duration), "--settle", str(settle)]
 
 
-def wait_until(what: Callable[[], bool], patience: float = 30) -> None:
+def wait_until(what: Callable[[], bool], patience: float = 120) -> None:
     until = time.monotonic() + patience
     while not what():
         assert time.monotonic() < until, "waited in vain"

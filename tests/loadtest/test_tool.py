@@ -22,13 +22,13 @@ from tests.servers import free_port
 
 def test_budgets_have_an_exit_code_of_their_own_and_say_which_was_broken(loadtest: Loadtest) -> None:
     with FakeForum("slow").serve() as url:
-        done = loadtest("run", *sizes(url), "--budget", "p99=100ms", "--budget", "p50=1.1s")
+        done = loadtest("run", *sizes(url), "--budget", "p99=100ms", "--budget", "p50=60s")
     assert done.code == 3, done.output
     assert "budget p99=100ms: broken, one request in a hundred took longer than" in done.output
-    assert "budget p50=1100ms: kept" in done.output
+    assert "budget p50=60000ms: kept" in done.output
     assert [budget["kept"] for budget in done.report["budgets"]] == [False, True]
     assert loadtest("report").code == 3
-    for budget, code in (("gap=1s", 3), ("gap=60s", 0), ("write=10ms", 3), ("write=60s", 0), ("p95=1ms", 3)):
+    for budget, code in (("gap=1ms", 3), ("gap=60s", 0), ("write=10ms", 3), ("write=60s", 0), ("p95=1ms", 3)):
         assert loadtest("report", "--budget", budget).code == code, budget
     folder = done.out
     ledger = (folder / "ledger.jsonl").read_text()

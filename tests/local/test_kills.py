@@ -121,6 +121,9 @@ def stopped_at(*points: Point) -> Iterator[None]:
     assert not left, f"never came to {left[0][:2]}"
 
 
+pytestmark = pytest.mark.long
+
+
 @pytest.fixture(scope="module")
 def forum(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forum]:
     folder = tmp_path_factory.mktemp("kills")

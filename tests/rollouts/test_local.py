@@ -48,6 +48,7 @@ def measured(forum: tuple[Local, Load], monkeypatch: pytest.MonkeyPatch, tmp_pat
     ]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_canary_is_promoted_when_it_is_good_and_taken_away_when_it_is_not(
     forum: tuple[Local, Load], measured: list[Row]
