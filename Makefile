@@ -55,7 +55,7 @@ bundle: docs ## build/bundle.tar, for machines without a network: the last commi
 	@tar -cf build/bundle.tar -C build/bundle strangler && rm -r build/bundle && du -h build/bundle.tar
 
 test: $(INSTALLED) ## Run the tests (some of them: TESTS="tests/kit -k fence")
-	@KILL_EVERY=$${KILL_EVERY:-3} $(PYTHON) -m pytest -n 4 --dist loadfile $(TESTS)
+	@KILL_EVERY=$${KILL_EVERY:-3} $(PYTHON) -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 test-docs: docs ## The labs, typed in order under load: there and back again; the site
 	@$(PYTHON) -m pytest tests/docs $(TESTS)

@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from forum.logs import JsonFormatter
 from local.postgres import Cluster
 from tests import servers
+
+LONGEST = (
+    "local/test_demo.py",
+    "kit/test_kills_create.py",
+    "test_readme.py",
+    "kit/test_kills.py",
+    "local/test_stack.py",
+    "foreign/test_docs.py",
+)
+"""Those with stacks of their own by turns with those without."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest come first, so that nobody waits for the last of them alone."""
+    tests = Path(__file__).parent
+    places = {tests / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(autouse=True)
