@@ -26,19 +26,21 @@ def test_a_taken_port_is_named(bruised: Forum) -> None:
     assert "already in use" in done.stderr or "already allocated" in done.stderr
 
 
-def test_seed_load_and_observe_are_as_the_readme_has_them(bruised: Forum) -> None:
+def test_seed_load_picture_and_observe_are_as_the_readme_has_them(bruised: Forum) -> None:
     bruised.environment["LOAD_USERS"] = "5"
     bruised.up("1-gateway")
-    seed, load_up, load_stop, load_logs, observe = commands("Profiles")
-    bruised.type(seed, load_up)
+    seed, load_up, load_stop, load_logs, picture, observe = commands("Profiles")
+    bruised.type(seed, load_up, picture)
     page = f"http://127.0.0.1:{bruised.environment['LOAD_PORT']}"
     wait_for(lambda: any(row["num_requests"] > 50 for row in told(f"{page}/stats/requests", "stats")), "some load")
+    state = f"http://127.0.0.1:{bruised.environment['PICTURE_PORT']}/state.json"
+    wait_for(lambda: (told(state, "promises").get("requests") or 0) > 50, "the picture to count the load's requests")
     said = bruised.type(load_stop, load_logs)
     assert re.search(r"promises: requests \d+, failed 0, lost 0, doubled 0, stale 0", said), said[-2000:]
     bruised.type(observe)
     up = f"http://127.0.0.1:{bruised.environment['PROMETHEUS_PORT']}/api/v1/query?query=count by (job) (up == 1)"
     wait_for(lambda: len(told(up, "data").get("result", [])) == 2, "figures of gateway and forum")
-    bruised.type("docker compose -f compose/1-gateway.yaml --profile observe stop prometheus")
+    bruised.type("docker compose -f compose/1-gateway.yaml --profile observe --profile picture stop prometheus picture")
 
 
 def told(url: str, name: str) -> Any:
