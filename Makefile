@@ -65,6 +65,7 @@ test-long: docs ## What takes too long for every change: each kill, every stage'
 	@CONTRACT=all $(PYTHON) -m pytest -s tests/stages
 	@$(PYTHON) -m pytest -m long tests/local tests/rollouts tests/docs
 	@$(PYTHON) -m local.demo --roundtrip --messages 5000 --duration 20
+	@if docker info >/dev/null 2>&1; then $(MAKE) test-node; else echo "skipped: test-node, since there is no Docker engine here"; fi
 
 test-stages: $(INSTALLED) ## One contract at every stage of the local stack
 	@$(PYTHON) -m pytest -s tests/stages $(TESTS)
