@@ -23,10 +23,21 @@ def find(state: State, spare: int | None = None) -> list[psutil.Process]:
     PostgreSQL's children write their title over their environment; they are known by their working directory.
     """
     own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    with contextlib.suppress(psutil.Error):
-        if spare is not None:
-            own |= {spare, *(child.pid for child in psutil.Process(spare).children(recursive=True))}
-    return [process for process in psutil.process_iter() if process.pid not in own and _belongs(process, state.root)]
+    return [
+        process for process in psutil.process_iter()
+        if process.pid not in own and _belongs(process, state.root) and not _is_under(process, spare)
+    ]  # fmt: skip
+
+
+def _is_under(process: psutil.Process, spare: int | None) -> bool:
+    """Asked of each process once it has been seen: a list of descendants made before that would lack the youngest,
+    and a session's process that is ended with -9 takes its whole database down. One that has gone needs no end."""
+    if spare is None:
+        return False
+    try:
+        return spare in (process.pid, *(parent.pid for parent in process.parents()))
+    except psutil.Error:
+        return True
 
 
 def _belongs(process: psutil.Process, root: Path) -> bool:
