@@ -41,7 +41,7 @@ class Row:
             return None
         if run.outcome.done == (run.version in strategy.sees):
             return f"{self.name}: expected it to be {'turned back' if run.outcome.done else 'done'}; {run.outcome.why}"
-        if run.outcome.why == NOT_READY.why and run.version not in NEVER_UP:
+        if run.outcome.why == NOT_READY and run.version not in NEVER_UP:
             return f"{self.name}: turned back since it did not get ready in time; the machine was too busy to tell more"
         if run.version == "good" and not strategy.outage and self.found.failed:
             return f"{self.name}: {self.found.failed} requests failed of a good version"

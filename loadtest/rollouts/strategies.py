@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from loadtest.rollouts.figures import Figures
 from loadtest.rollouts.judge import Judge, NoJudge
-from loadtest.rollouts.target import REPLICAS, Route, Target
+from loadtest.rollouts.target import REPLICAS, Order, Route, Target
 
 Say = Callable[[str], None]
 """Told each step, in a word or two."""
@@ -25,113 +26,123 @@ class Outcome:
     why: str
 
 
+class _TurnedBackError(Exception):
+    """Why the new version is not for everybody."""
+
+
+NOT_READY = "the new version did not get ready"
+_WRONG = "wrong answers: they come quickly and with status 200"
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What the strategies have in common."""
+
+    target: Target
+    judge: Judge | NoJudge
+    say: Say
+
+    def start(self, replicas: int) -> None:
+        self.target.start(replicas)
+        if not self.target.ready():
+            raise _TurnedBackError(NOT_READY)
+
+    def replace(self, order: Order) -> str:
+        if not self.target.replace(order):
+            raise _TurnedBackError(f"{NOT_READY}, or did not stay up")
+        return "every instance is ready"
+
+    def watch(self, before: Figures | None = None, at: str = "") -> str:
+        verdict = self.judge.watch(self.target, before)
+        if not verdict.good:
+            raise _TurnedBackError(at + verdict.why)
+        return verdict.why
+
+    def everybody(self) -> None:
+        """As many as the old version has, and only then all requests."""
+        self.start(REPLICAS)
+        self.say("all")
+        self.target.route(Route(percent=100))
+        self.target.retire()
+
+
 @dataclass(frozen=True)
 class Strategy:
     name: str
-    run: Callable[[Target, Judge | NoJudge, Say], Outcome]
+    steps: Callable[[Rollout], str]
+    """To the end of it, and why the new version was found good."""
     sees: frozenset[str]
     """The faults on which it turns back."""
     blind: str
     """What it cannot see, and why."""
     outage: bool = False
 
-
-NOT_READY = Outcome(False, "the new version did not get ready")
-_WRONG = "wrong answers: they come quickly and with status 200"
-
-
-def recreate(target: Target, judge: Judge | NoJudge, say: Say) -> Outcome:  # noqa: ARG001
-    say("stop all, start all")
-    return _replaced(target.replace("all-at-once"))
-
-
-def rolling(target: Target, judge: Judge | NoJudge, say: Say) -> Outcome:  # noqa: ARG001
-    say("one by one")
-    return _replaced(target.replace("one-by-one"))
+    def run(self, target: Target, judge: Judge | NoJudge, say: Say) -> Outcome:
+        try:
+            return Outcome(True, self.steps(Rollout(target, judge, say)))
+        except _TurnedBackError as back:
+            target.route(Route())
+            target.withdraw()
+            return Outcome(False, str(back))
 
 
-def _replaced(well: bool) -> Outcome:
-    why = "every instance is ready" if well else "the new version did not get ready, or did not stay up"
-    return Outcome(well, why)
+def recreate(rollout: Rollout) -> str:
+    rollout.say("stop all, start all")
+    return rollout.replace("all-at-once")
 
 
-def blue_green(target: Target, judge: Judge | NoJudge, say: Say) -> Outcome:
+def rolling(rollout: Rollout) -> str:
+    rollout.say("one by one")
+    return rollout.replace("one-by-one")
+
+
+def blue_green(rollout: Rollout) -> str:
+    target = rollout.target
     before, _ = target.figures()
-    say("green starts")
-    target.start(REPLICAS)
-    if not target.ready():
-        return _back(target, NOT_READY)
+    rollout.say("green starts")
+    rollout.start(REPLICAS)
     blue, _ = target.figures()
-    say("all to green")
+    rollout.say("all to green")
     target.route(Route(percent=100))
-    verdict = judge.watch(target, blue.since(before))
-    if not verdict.good:
-        return _back(target, Outcome(False, verdict.why))
+    why = rollout.watch(blue.since(before))
     target.retire()
-    return Outcome(True, verdict.why)
+    return why
 
 
-def canary(target: Target, judge: Judge | NoJudge, say: Say) -> Outcome:
-    say("one canary")
-    target.start(1)
-    if not target.ready():
-        return _back(target, NOT_READY)
+def canary(rollout: Rollout) -> str:
+    rollout.say("one canary")
+    rollout.start(1)
+    why = ""
     for percent in CANARY:
         if percent >= 100 / REPLICAS:  # half of the requests would make one instance slow, not the version
-            target.start(REPLICAS)
-            if not target.ready():
-                return _back(target, NOT_READY)
-        say(f"{percent} %")
-        target.route(Route(percent=percent))
-        verdict = judge.watch(target)
-        if not verdict.good:
-            return _back(target, Outcome(False, f"at {percent} %: {verdict.why}"))
-    return _everybody(target, verdict.why, say)
+            rollout.start(REPLICAS)
+        rollout.say(f"{percent} %")
+        rollout.target.route(Route(percent=percent))
+        why = rollout.watch(at=f"at {percent} %: ")
+    rollout.everybody()
+    return why
 
 
-def ab(target: Target, judge: Judge | NoJudge, say: Say) -> Outcome:
-    say("b starts")
-    target.start(1)
-    if not target.ready():
-        return _back(target, NOT_READY)
-    say("group b")
-    target.route(Route(chosen=True))
-    verdict = judge.watch(target)
-    if not verdict.good:
-        return _back(target, Outcome(False, verdict.why))
-    return _everybody(target, verdict.why, say)
+def ab(rollout: Rollout) -> str:
+    rollout.say("b starts")
+    rollout.start(1)
+    rollout.say("group b")
+    rollout.target.route(Route(chosen=True))
+    why = rollout.watch()
+    rollout.everybody()
+    return why
 
 
-def shadow(target: Target, judge: Judge | NoJudge, say: Say) -> Outcome:
-    say("shadow starts")
-    target.start(1)
-    if not target.ready():
-        return _back(target, NOT_READY)
-    target.mirror()
-    say("reads mirrored")
-    target.route(Route(mirrored=True))
-    verdict = judge.watch(target)
-    target.route(Route())
-    if not verdict.good:
-        return _back(target, Outcome(False, verdict.why))
-    return _everybody(target, verdict.why, say)
-
-
-def _everybody(target: Target, why: str, say: Say) -> Outcome:
-    """As many as the old version has, and only then all requests."""
-    target.start(REPLICAS)
-    if not target.ready():
-        return _back(target, NOT_READY)
-    say("all")
-    target.route(Route(percent=100))
-    target.retire()
-    return Outcome(True, why)
-
-
-def _back(target: Target, outcome: Outcome) -> Outcome:
-    target.route(Route())
-    target.withdraw()
-    return outcome
+def shadow(rollout: Rollout) -> str:
+    rollout.say("shadow starts")
+    rollout.start(1)
+    rollout.target.mirror()
+    rollout.say("reads mirrored")
+    rollout.target.route(Route(mirrored=True))
+    why = rollout.watch()
+    rollout.target.route(Route())
+    rollout.everybody()
+    return why
 
 
 NEVER_UP = frozenset({"never-ready", "crashes"})

@@ -77,7 +77,7 @@ BACK = {
     "blue-green": ["start 2", "route 100", "route 0", "withdraw"],
     "canary": ["start 1", "route 20", "route 0", "withdraw"],
     "ab": ["start 1", "route 0 chosen", "route 0", "withdraw"],
-    "shadow": ["start 1", "mirror", "route 0 mirrored", "route 0", "route 0", "withdraw"],
+    "shadow": ["start 1", "mirror", "route 0 mirrored", "route 0", "withdraw"],
 }
 
 
