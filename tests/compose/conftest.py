@@ -19,6 +19,7 @@ from tests.docker import CHECKOUT, docker
 from tests.servers import free_port
 
 RUN = f"forum-test-{secrets.token_hex(3)}"
+DOORS = ("GATEWAY", "MONOLITH", "LOAD", "PICTURE", "PROMETHEUS", "GRAFANA")
 OLD, NEW = f"{RUN}-v1", f"{RUN}-v2"
 
 
@@ -47,7 +48,7 @@ def images() -> Iterator[None]:
 def forum(name: str) -> Iterator[Forum]:
     environment = {
         "TAG": OLD, "REGISTRY": "", "COMPOSE_REMOVE_ORPHANS": "", "HEALTH_INTERVAL": "4s",
-        **{f"{door}_PORT": str(free_port()) for door in ("GATEWAY", "MONOLITH", "LOAD", "PICTURE", "PROMETHEUS")},
+        **{f"{door}_PORT": str(free_port()) for door in DOORS},
     }  # fmt: skip
     found = Forum(f"{RUN}-{name}", environment)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 from pathlib import Path
@@ -11,10 +12,16 @@ import pytest
 import requests
 
 from tests.compose.forum import Forum, commands
-from tests.docker import docker, wait_for
+from tests.docker import CHECKOUT, docker, wait_for
 from tests.load import load
 
 pytestmark = pytest.mark.timeout(900)
+KEPT = re.compile(r"promises: requests \d+, failed 0, lost 0, doubled 0, stale 0")
+QUIET = {
+    "Owner", "Rows copied", "Alarms", "Log not yet confirmed", "Lag", "Log kept by slots",
+    "Calls to other modules, and forwards", "Duration of calls, p95",
+}  # fmt: skip
+"""Of the dashboard, what has nothing to show before a move."""
 
 
 def test_a_taken_port_is_named(bruised: Forum) -> None:
@@ -29,18 +36,58 @@ def test_a_taken_port_is_named(bruised: Forum) -> None:
 def test_seed_load_picture_and_observe_are_as_the_readme_has_them(bruised: Forum) -> None:
     bruised.environment["LOAD_USERS"] = "5"
     bruised.up("1-gateway")
-    seed, load_up, load_stop, load_logs, picture, observe = commands("Profiles")
+    seed, load_up, load_stop, load_logs, workers_up, picture, observe, _ = commands("Profiles")
     bruised.type(seed, load_up, picture)
     page = f"http://127.0.0.1:{bruised.environment['LOAD_PORT']}"
     wait_for(lambda: any(row["num_requests"] > 50 for row in told(f"{page}/stats/requests", "stats")), "some load")
     state = f"http://127.0.0.1:{bruised.environment['PICTURE_PORT']}/state.json"
     wait_for(lambda: (told(state, "promises").get("requests") or 0) > 50, "the picture to count the load's requests")
-    said = bruised.type(load_stop, load_logs)
-    assert re.search(r"promises: requests \d+, failed 0, lost 0, doubled 0, stale 0", said), said[-2000:]
+    assert KEPT.search(said := bruised.type(load_stop, load_logs)), said[-2000:]
+    bruised.type(workers_up)
+    wait_for(lambda: len(told(f"{page}/stats/requests", "workers")) == 2, "two workers")
+    wait_for(lambda: any(row["num_requests"] > 50 for row in told(f"{page}/stats/requests", "stats")), "their load")
     bruised.type(observe)
-    up = f"http://127.0.0.1:{bruised.environment['PROMETHEUS_PORT']}/api/v1/query?query=count by (job) (up == 1)"
-    wait_for(lambda: len(told(up, "data").get("result", [])) == 2, "figures of gateway and forum")
-    bruised.type("docker compose -f compose/1-gateway.yaml --profile observe --profile picture stop prometheus picture")
+    prometheus = f"http://127.0.0.1:{bruised.environment['PROMETHEUS_PORT']}/api/v1/query"
+    up = f"{prometheus}?query=count by (job) (up == 1)"
+    wait_for(lambda: len(told(up, "data").get("result", [])) == 3, "figures of gateway, forum and moves")
+    wait_for(lambda: answered(prometheus), "figures for each of the dashboard's questions")
+    assert KEPT.search(said := bruised.type(load_stop, load_logs)), said[-2000:]
+    bruised.type(
+        "docker compose -f compose/1-gateway.yaml --profile grafana --profile picture stop prometheus moves picture"
+    )
+
+
+def answered(prometheus: str) -> bool:
+    """Whether what the dashboard asks has answers, but for what there is none for before a move."""
+    for title, question in questions():
+        words = {"query": question.replace("$__rate_interval", "1m")}
+        asked = requests.get(prometheus, words, timeout=30).json()
+        assert asked["status"] == "success", (title, asked)
+        if not asked["data"]["result"] and title not in QUIET:
+            print(f"nobody has figures for {title}: {question}", flush=True)
+            return False
+    return True
+
+
+def questions() -> list[tuple[str, str]]:
+    """What the dashboard asks Prometheus: panel, query."""
+    dashboard = json.loads((CHECKOUT / "k8s/components/monitoring/dashboard.json").read_text())
+    return [(panel["title"], each["expr"]) for panel in dashboard["panels"] for each in panel.get("targets", [])]
+
+
+def test_grafana_opens_on_the_dashboard(bruised: Forum) -> None:
+    *_, grafana = commands("Profiles")
+    [image] = {each for each in bruised.run("1-gateway", "--profile", "grafana", "config", "--images").stdout.split()
+               if each.startswith("grafana/")}  # fmt: skip
+    if not docker("image", "ls", "--quiet", image):
+        pytest.skip(f"{image} is not here; docker pull it first")
+    bruised.up("1-gateway")
+    bruised.type(grafana)
+    page = f"http://127.0.0.1:{bruised.environment['GRAFANA_PORT']}"
+    wait_for(lambda: told(f"{page}/api/health", "database") == "ok", "Grafana")
+    found = requests.get(f"{page}/api/dashboards/uid/forum", timeout=30).json()
+    assert len(found["dashboard"]["panels"]) > 10, found
+    bruised.type("docker compose -f compose/1-gateway.yaml --profile grafana stop grafana prometheus moves")
 
 
 def told(url: str, name: str) -> Any:
