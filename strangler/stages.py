@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import psycopg
@@ -59,16 +60,25 @@ class Journey:
                 self._cancel(module)
         self._say("reached")
 
-    def stay(self) -> None:
-        """Keep the gateway's routes at the stage for ever, also when its store has lost them."""
+    def stay(self, reached: Path | None = None) -> None:
+        """Keep the gateway's routes at the stage for ever, also when its store has lost them.
+
+        The file `reached` is there as long as the stage is: for who asks often and should not start a Python each time.
+        """
+        before: list[str] = []
         while True:
-            time.sleep(WATCH_SECONDS)
-            if self._config.gateway is None:
-                continue
             try:
-                self._publish(self._stage.moved, arrived=True)
-            except StranglerError as error:
-                self._say(str(error))
+                if self._config.gateway is not None:
+                    self._publish(self._stage.moved, arrived=True)
+                missing = self.missing()
+            except (StranglerError, psycopg.Error) as error:
+                missing = [str(error)]
+            for what in set(missing) - set(before):
+                self._say(what)
+            before = missing
+            if reached is not None:
+                reached.unlink(missing_ok=True) if missing else reached.touch()
+            time.sleep(WATCH_SECONDS)
 
     def missing(self) -> list[str]:
         """What is not as the stage has it; empty when it is reached. Waits for nothing."""

@@ -12,7 +12,7 @@ from tests.k8s.manifests import K8S, STAGES, Object
 
 COMPONENTS = sorted(path.name for path in (K8S / "components").iterdir())
 STEPS = sorted(str(path.parent.relative_to(K8S)) for path in (K8S / "strategies").glob("*/**/kustomization.yaml"))
-FOLDERS = [*(f"stages/{name}" for name in STAGES), *STEPS, "overlays/example", "loadtest"]
+FOLDERS = [*(f"stages/{name}" for name in STAGES), *STEPS, "overlays/example", "loadtest", "loadtest-workers"]
 
 
 def test_nothing_is_left_out() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from strangler import routes, stages
 from strangler.config import Config
-from strangler.errors import NotYetError
+from strangler.errors import AwayError, NotYetError
 from strangler.stages import Journey
 from tests.kit.conftest import Shop, Writers
 
@@ -167,6 +168,34 @@ def test_who_stays_without_a_gateway_has_nothing_to_say(shop: Shop, monkeypatch:
     with pytest.raises(KeyboardInterrupt):
         Journey(config, config.stage("1"), said.append).stay()
     assert said == []
+
+
+def test_a_file_is_there_as_long_as_the_stage_is_reached(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    data: dict[str, Any] = shop.config.model_dump(by_alias=True)
+    data["stages"] = {"1-same": {"default": "monolith"}}
+    config = Config.model_validate(data).model_copy(update={"gateway": None})
+    reached, said, seen = tmp_path / "reached", list[str](), list[bool]()
+    looks = iter([[], ["stock has another owner"], ["stock has another owner"], AwayError("no database"), []])
+
+    def missing(_: Journey) -> list[str]:
+        look = next(looks)
+        if isinstance(look, Exception):
+            raise look
+        return look
+
+    def sleep(_: float) -> None:
+        seen.append(reached.exists())
+        if len(seen) == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Journey, "missing", missing)
+    monkeypatch.setattr(stages.time, "sleep", sleep)
+    with pytest.raises(KeyboardInterrupt):
+        Journey(config, config.stage("1"), said.append).stay(reached)
+    assert seen == [True, False, False, False, True]
+    assert said == ["stock has another owner", "no database"]
 
 
 def test_tables_that_come_late_are_waited_for(shop: Shop, go: Go, monkeypatch: pytest.MonkeyPatch) -> None:
