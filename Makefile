@@ -55,10 +55,10 @@ bundle: docs ## build/bundle.tar, for machines without a network: the last commi
 	@tar -cf build/bundle.tar -C build/bundle strangler && rm -r build/bundle && du -h build/bundle.tar
 
 test: $(INSTALLED) ## Run the tests (some of them: TESTS="tests/kit -k fence")
-	@KILL_EVERY=$${KILL_EVERY:-3} $(PYTHON) -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(TESTS)
+	@KILL_EVERY=$${KILL_EVERY:-6} $(PYTHON) -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(TESTS)
 
-test-docs: docs ## The labs, typed in order under load: there and back again; the site
-	@$(PYTHON) -m pytest tests/docs $(TESTS)
+test-docs: docs ## The labs, typed in order under load: there and back again; README's walks; the site
+	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/docs $(TESTS)
 
 test-long: docs ## What takes too long for every change: each kill, every stage's contract, rollouts, naive ways, the bundle
 	@KILL_EVERY=1 $(PYTHON) -m pytest -n 2 --dist loadfile tests/kit/test_kills.py tests/kit/test_kills_create.py

@@ -15,7 +15,6 @@ from tests import servers
 LONGEST = (
     "local/test_demo.py",
     "kit/test_kills_create.py",
-    "test_readme.py",
     "kit/test_kills.py",
     "local/test_stack.py",
     "foreign/test_docs.py",
