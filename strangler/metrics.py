@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -42,8 +43,9 @@ class Moves(Collector):
         conflicts = _gauge("stream_conflicts", "Conflicts so far", "module", "stream", "kind")
         rows = _gauge("rows", "Rows at the publisher, estimated", "module", "stream", "table")
         copied = _gauge("copied_rows", "Rows that are copied", "module", "stream", "table")
-        for name in self._config.modules:
-            found = self._ask(name)
+        with ThreadPoolExecutor(len(self._config.modules) or 1) as pool:  # one that is away keeps nobody waiting
+            answers = dict(zip(self._config.modules, pool.map(self._ask, self._config.modules), strict=True))
+        for name, found in answers.items():
             up.add_metric([name], float(found is not None))
             if found is None:
                 continue
