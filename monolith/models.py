@@ -152,7 +152,6 @@ class Message(Base):
 
     topic: Mapped[Topic] = relationship(back_populates="messages", lazy="raise")
     author: Mapped[User | None] = relationship(back_populates="messages", lazy="raise")
-    quoted: Mapped[Message | None] = relationship(remote_side="Message.id", lazy="raise", viewonly=True)
 
 
 class MessagesCounted(Base):

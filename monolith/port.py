@@ -30,7 +30,8 @@ from forum.pages.port import Answer, Module, Sort
 from forum.problems import Problem
 from forum.schemas import PAGE, Message, MessagesQuery, Page, Topic, TopicsQuery
 from forum.tokens import InvalidTokenError, Issuer, verify
-from monolith import messages, topics
+from monolith.messages import MESSAGES
+from monolith.topics import TOPICS
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -114,20 +115,20 @@ class InProcess(HttpPort):
 
     def topics(self, sort: Sort, cursor: str | None, token: str = "") -> Answer[Page[Topic]]:
         def read(connection: AnyConnection) -> Page[Topic]:
-            return topics.listed(connection, TopicsQuery(sort=sort, cursor=cursor, limit=PAGE), self._user_id(token))
+            return TOPICS.listed(connection, TopicsQuery(sort=sort, cursor=cursor, limit=PAGE), self._user_id(token))
 
         breaker = VIEWS if sort == "views" else "topics"
         return self._here("topics", read, breaker) or super().topics(sort, cursor, token)
 
     def topic(self, topic_id: int, peek: bool = False, token: str = "") -> Answer[Topic]:
         def read(connection: AnyConnection) -> Topic:
-            return topics.one(connection, topic_id, self._user_id(token), peek)
+            return TOPICS.one(connection, topic_id, self._user_id(token), peek)
 
         return self._here("topics", read) or super().topic(topic_id, peek, token)
 
     def messages(self, topic_id: int, cursor: str | None) -> Answer[Page[Message]]:
         def read(connection: AnyConnection) -> Page[Message]:
-            return messages.listed(connection, MessagesQuery(topic_id=topic_id, cursor=cursor, limit=PAGE))
+            return MESSAGES.listed(connection, MessagesQuery(topic_id=topic_id, cursor=cursor, limit=PAGE))
 
         return self._here("messages", read) or super().messages(topic_id, cursor)
 

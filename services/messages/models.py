@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, DateTime, ForeignKey, Identity, Index, MetaData, Text, func
-from sqlalchemy.orm import DeclarativeBase, Mapped, Unmapped, mapped_column, relationship
+from sqlalchemy.orm import DeclarativeBase, Mapped, Unmapped, mapped_column
 
 from forum.archive import imports_table
 from forum.events import inbox_table, outbox_table, parked_table
@@ -42,8 +42,6 @@ class Message(Base):
     created_at: Mapped[datetime] = _now()
     updated_at: Mapped[datetime] = _now()
     search: Unmapped[Any] = search_column("body")
-
-    quoted: Mapped[Message | None] = relationship(remote_side="Message.id", lazy="raise", viewonly=True)
 
 
 class MessagesCounted(Base):

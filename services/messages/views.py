@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 from flask import Blueprint, Response, g, request
 from psycopg.errors import ForeignKeyViolation
-from sqlalchemy import BigInteger, bindparam, func, select
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import joinedload
 
-from forum import paging, schemas
+from forum import schemas
 from forum.application import db
 from forum.events import emit
 from forum.idempotency import idempotent
+from forum.messages import Messages
 from forum.payload import answer, body, no_content, query
 from forum.problems import Problem, forbidden, invalid, not_found, unauthorized
 from forum.remote import elsewhere
-from forum.search import search
 from forum.tokens import authenticated, identity
 from services.messages.models import Message, messages_idempotency
 
-Authors = Mapping[int, schemas.Author | None]
+MESSAGES = Messages(Message.__table__, lambda ids: elsewhere().authors(ids))
 
 blueprint = Blueprint("messages", __name__, url_prefix="/api/messages")
-
-WITH_QUOTED = joinedload(Message.quoted).load_only(Message.author_id, Message.body)
-
-# Made once: to put a statement together takes about as long as to run it.
-MESSAGES = select(Message).options(WITH_QUOTED)
-OF_TOPIC = (
-    MESSAGES.where(Message.topic_id == bindparam("topic_id"), Message.id > bindparam("after"))
-    .order_by(Message.id)
-    .limit(bindparam("rows", type_=BigInteger))
-)
 
 
 def _look_up() -> None:
@@ -77,13 +63,13 @@ def create() -> Response:
         if not isinstance(error.orig, ForeignKeyViolation):
             raise
         raise _no_reply() from None
-    shown = _shown(_find(message.id, populate_existing=True), g.authors)
+    posted = MESSAGES.one(db().connection(), message.id, g.authors)
     emit(
         db(),
         "message.posted",
-        {"topic_id": message.topic_id, "message_id": message.id, "created_at": shown.created_at.isoformat()},
+        {"topic_id": message.topic_id, "message_id": message.id, "created_at": posted.created_at.isoformat()},
     )
-    return answer(shown, 201, f"/api/messages/{message.id}")
+    return answer(posted, 201, f"/api/messages/{message.id}")
 
 
 def _no_reply() -> Problem:
@@ -100,36 +86,17 @@ def _check_reply(new: schemas.NewMessage) -> None:
 
 @blueprint.get("")
 def listing() -> Response:
-    """Oldest first. A topic that does not exist has no messages."""
-    asked = query(schemas.MessagesQuery)
-    after = paging.after_id("oldest", asked.cursor) or 0
-    place = {"topic_id": asked.topic_id, "after": after, "rows": asked.limit + 1}
-    rows = db().scalars(OF_TOPIC, place).all() if schemas.possible(asked.topic_id) else []
-    return _answer(*paging.page(rows, asked.limit, "oldest", lambda message: (message.id,)))
+    return answer(MESSAGES.listed(db().connection(), query(schemas.MessagesQuery)))
 
 
 @blueprint.get("/search")
 def find() -> Response:
-    """In all topics, the latest first."""
-    ids, cursor = search(db(), Message.__table__, query(schemas.SearchQuery))
-    return _answer(db().scalars(MESSAGES.where(Message.id.in_(ids)).order_by(Message.id.desc())).all(), cursor)
-
-
-def _answer(messages: Sequence[Message], cursor: str | None) -> Response:
-    authors = elsewhere().authors(author for message in messages for author in _named(message))
-    items = [_shown(message, authors) for message in messages]
-    return answer(schemas.Page[schemas.Message](items=items, next=cursor))
-
-
-def _named(message: Message) -> list[int | None]:
-    """Whose names are needed to show it."""
-    return [message.author_id, *([message.quoted.author_id] if message.quoted else [])]
+    return answer(MESSAGES.found(db(), query(schemas.SearchQuery)))
 
 
 @blueprint.get("/<id:message_id>")
 def read(message_id: int) -> Response:
-    message = _find(message_id)
-    return answer(_shown(message, elsewhere().authors(_named(message))))
+    return answer(MESSAGES.one(db().connection(), message_id))
 
 
 @blueprint.patch("/<id:message_id>")
@@ -137,21 +104,20 @@ def read(message_id: int) -> Response:
 @idempotent(messages_idempotency, prepare=_look_up_mine)
 def edit(message_id: int) -> Response:
     change = body(schemas.MessageChange)
-    message = _find(message_id, with_for_update={"of": Message})
+    message = _lock(message_id)
     if message.author_id != identity().id:
         raise forbidden("Only its author may edit a message.")
     message.body = change.body
     message.updated_at = func.now()
     db().flush()
-    db().refresh(message, ["updated_at"])
-    return answer(_shown(message, g.authors))
+    return answer(MESSAGES.one(db().connection(), message_id, g.authors))
 
 
 @blueprint.delete("/<id:message_id>")
 @authenticated
 @idempotent(messages_idempotency)
 def remove(message_id: int) -> Response:
-    message = _find(message_id, with_for_update={"of": Message})
+    message = _lock(message_id)
     if message.author_id != identity().id and not identity().is_moderator:
         raise forbidden("Only its author or a moderator may delete a message.")
     db().delete(message)
@@ -160,29 +126,8 @@ def remove(message_id: int) -> Response:
     return no_content()
 
 
-def _find(message_id: int, **options: Any) -> Message:
-    message = db().get(Message, message_id, options=[WITH_QUOTED], **options)
+def _lock(message_id: int) -> Message:
+    message = db().get(Message, message_id, with_for_update=True)
     if message is None:
         raise not_found("message")
     return message
-
-
-def _shown(message: Message, authors: Authors) -> schemas.Message:
-    return schemas.Message(
-        id=message.id,
-        topic_id=message.topic_id,
-        author=_name(message, authors),
-        reply_to=message.reply_to,
-        quote=_quote(message.quoted, authors) if message.quoted else None,
-        body=message.body,
-        created_at=message.created_at,
-        updated_at=message.updated_at,
-    )
-
-
-def _name(message: Message, authors: Authors) -> schemas.Author | None:
-    return authors.get(message.author_id) if message.author_id else None
-
-
-def _quote(message: Message, authors: Authors) -> schemas.Quote:
-    return schemas.Quote(author=_name(message, authors), excerpt=message.body[: schemas.EXCERPT])

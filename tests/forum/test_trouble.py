@@ -60,7 +60,7 @@ def _with_trouble(app: Flask, monkeypatch: pytest.MonkeyPatch, error: BaseExcept
     def fail(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr(topics, "shown", fail)
+    monkeypatch.setattr(topics, "_shown", fail)
     monkeypatch.setitem(app.config, "PROPAGATE_EXCEPTIONS", False)
     return app.test_client()
 
