@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from gevent.event import Event
-
 from loadtest.addresses import Addresses
 from loadtest.freshness import Memory
 from loadtest.invent import dice
@@ -38,7 +36,8 @@ class Scene:
     seed_password: str | None = None
     # Whether other processes load the same forum: what they delete is nobody's fault here.
     others: bool = False
-    over: Event = field(default_factory=Event)
+    over: bool = False
+    """Looked at, not waited for: gevent's Event, waited for with timeouts by many, forgot one of them now and then."""
     topics: deque[int] = field(default_factory=lambda: deque(maxlen=300))
     newest: deque[tuple[int, datetime]] = field(default_factory=lambda: deque(maxlen=200))
     messages: deque[Posted] = field(default_factory=lambda: deque(maxlen=500))

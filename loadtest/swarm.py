@@ -50,7 +50,6 @@ class Swarm:
         self.addresses = plan.where()
         self.scene = Scene(self.addresses, self.ledger, memory, self.live, Pace(plan.rate), seed_password)
         self.scene.cohort, self.scene.cohort_share = plan.cohort, plan.cohort_share
-        self.over = self.scene.over
         self.trouble: LoadtestError | None = None
         self.master = Master(folder, plan, self.ledger, bool(seed_password)) if plan.master else None
 
@@ -70,12 +69,12 @@ class Swarm:
             helpers.append(gevent.spawn(stats_history, runner))
         tell = gevent.spawn(self._tell, runner)
         for number in (signal.SIGTERM, signal.SIGINT):
-            gevent.signal_handler(number, self.over.set)
+            gevent.signal_handler(number, self._end)
         runner.start(self.plan.users, spawn_rate=ARRIVALS_PER_SECOND)
         with gevent.Timeout(self.plan.duration, False):
-            while not self.over.wait(0.5) and not (self.master and self.master.lost):
-                pass
-        self.over.set()
+            while not self.scene.over and not (self.master and self.master.lost):
+                gevent.sleep(0.05)
+        self._end()
         log.info("stopping: waiting for %d users to finish what they do", runner.user_count)
         if self.master:
             self.master.finish()
@@ -88,6 +87,9 @@ class Swarm:
         self._show(0, "checking")
         if self.trouble:
             raise self.trouble
+
+    def _end(self) -> None:
+        self.scene.over = True
 
     def _runner(self, environment: Environment) -> Any:
         if self.master is None:
@@ -118,7 +120,7 @@ class Swarm:
                         self.master.point_to(self.addresses.urls)
             except LoadtestError as error:
                 self.trouble = error
-                self.over.set()
+                self._end()
                 return
             gevent.sleep(0.1)
 
@@ -127,7 +129,7 @@ class Swarm:
         parent = os.getppid()
         while os.getppid() == parent:
             gevent.sleep(0.5)
-        self.over.set()
+        self._end()
 
     def _tell(self, runner: Any) -> None:
         following = time.monotonic()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import gevent
 from locust import FastHttpUser, task
 from locust.exception import StopUser
 
@@ -50,7 +51,9 @@ class Person(FastHttpUser):  # type: ignore[misc,unused-ignore]
         return 0.0
 
     def _rest(self, seconds: float) -> None:
-        if self.scene.over.wait(seconds):
+        if not self.scene.over:
+            gevent.sleep(seconds)
+        if self.scene.over:
             raise StopUser
 
     def on_start(self) -> None:

@@ -115,7 +115,7 @@ class Worker:
     def _finish(self) -> None:
         """No write is cut off half-way; then the master gets the rest."""
         if self._scene:
-            self._scene.over.set()
+            self._scene.over = True
             with gevent.Timeout(INSIST + 5, False):
                 while self._runner.user_count:
                     gevent.sleep(0.05)

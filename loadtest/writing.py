@@ -88,7 +88,7 @@ class Writer:
         answer = ask(None)
         while answer.unknown:
             doubt(answer)
-            if time.time() - began > (INSIST_AT_THE_END if self.scene.over.is_set() else INSIST):
+            if time.time() - began > (INSIST_AT_THE_END if self.scene.over else INSIST):
                 break
             gevent.sleep(min(2.0, answer.retry_after or next(pauses)))
             answer = ask(began)
