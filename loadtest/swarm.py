@@ -60,7 +60,7 @@ class Swarm:
         classes: list[type[User]] = [Member, Regular] if regulars else [Member]
         for one in classes:
             one.tasks = mixed(one.tasks, self.plan.mix)
-        environment = Environment(user_classes=classes, stop_timeout=INSIST + 5)
+        environment = Environment(user_classes=classes, host=self.addresses.urls[0], stop_timeout=INSIST + 5)
         environment.events.user_error.add_listener(self._user_error)  # type: ignore[no-untyped-call]
         runner = self._runner(environment)
         helpers = [gevent.spawn(self._watch_addresses), gevent.spawn(self._watch_parent)]

@@ -67,6 +67,7 @@ def test_the_promises_count_along(out: Path, mischief: str | None) -> None:
         for name in names.values():
             assert shown[name] == (name == names.get(mischief or "")), shown
         assert "Promises" in requests.get(page, timeout=10).text
+        assert url in requests.get(page, timeout=10).text  # whom it loads
         [tab] = requests.get(f"{page}/stats/requests", timeout=10).json()["extended_stats"]
         told = {row["promise"]: row["broken"] for row in tab["data"]}
         assert (told["lost"], told["doubled"]) == (shown["lost"], shown["doubled"])

@@ -3,6 +3,7 @@ each other: each brings the stack to where it begins, which costs nothing when i
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.docker import docker, lines, wait_for
+from tests.docker import docker, lines, run, wait_for
 from tests.load import Load, load
 from tests.owners import STAGES, check_owners
+from tests.servers import free_port
 from tests.swarm.probe import Probe
 from tests.swarm.stack import V2, Stack
 
@@ -59,6 +61,27 @@ def test_from_one_application_to_services_no_request_fails(forum: Stack, tmp_pat
         clients.more(30)
         clients.require_kept()
     assert not forum.services() & {"monolith", "entrance"}
+
+
+def test_the_picture_shows_what_it_stands_beside(forum: Stack) -> None:
+    at_the_end(forum)
+    port = forum.env["PICTURE_PORT"] = str(free_port("0.0.0.0"))
+    beside = ["-c", "swarm/5-microservices.yaml", "-c", "swarm/picture.yaml", forum.name]
+    done = run("docker", "stack", "deploy", "--resolve-image", "never", "--detach=true", *beside, env=forum.env)
+    assert done.returncode == 0, done.stderr
+
+    def shown() -> bool:
+        with contextlib.suppress(requests.RequestException):
+            state = requests.get(f"http://127.0.0.1:{port}/state.json", timeout=10).json()
+            up = {site["name"]: sum(one["up"] for one in site["instances"]) for site in state.get("sites", [])}
+            owners = {module["owner"] for module in state.get("modules", [])}
+            return all(up.get(name) == 2 for name in SERVICES) and owners == {"users", "topics", "messages"}
+        return False
+
+    wait_for(
+        shown, "both replicas of each service, and who owns what, on the picture", 120, lambda: forum.log("picture")
+    )
+    docker("service", "rm", f"{forum.name}_picture")
 
 
 def test_new_versions_and_other_numbers_of_replicas_fail_no_request(forum: Stack, tmp_path: Path) -> None:
