@@ -55,7 +55,7 @@ bundle: docs ## build/bundle.tar, for machines without a network: the last commi
 	@tar -cf build/bundle.tar -C build/bundle strangler && rm -r build/bundle && du -h build/bundle.tar
 
 test: $(INSTALLED) ## Run the tests (some of them: TESTS="tests/kit -k fence")
-	@KILL_EVERY=$${KILL_EVERY:-6} $(PYTHON) -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(TESTS)
+	@KILL_EVERY=$${KILL_EVERY:-8} $(PYTHON) -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 test-docs: docs ## The labs, typed in order under load: there and back again; README's walks; the site
 	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/docs $(TESTS)
@@ -65,7 +65,7 @@ test-long: docs ## What takes too long for every change: each kill, every stage'
 	@CONTRACT=all $(PYTHON) -m pytest -s tests/stages
 	@$(PYTHON) -m pytest -m long tests/local tests/rollouts tests/docs
 	@$(PYTHON) -m local.demo --roundtrip --messages 5000 --duration 20
-	@if docker info >/dev/null 2>&1; then $(MAKE) test-node; else echo "skipped: test-node, since there is no Docker engine here"; fi
+	@if docker info >/dev/null 2>&1; then $(MAKE) test-node && $(PYTHON) -m pytest -m long tests/compose; else echo "skipped: test-node and some of Compose, since there is no Docker engine here"; fi
 
 test-stages: $(INSTALLED) ## One contract at every stage of the local stack
 	@$(PYTHON) -m pytest -s tests/stages $(TESTS)

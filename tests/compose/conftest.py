@@ -47,7 +47,7 @@ def images() -> Iterator[None]:
 
 def forum(name: str) -> Iterator[Forum]:
     environment = {
-        "TAG": OLD, "REGISTRY": "", "COMPOSE_REMOVE_ORPHANS": "", "HEALTH_INTERVAL": "4s",
+        "TAG": OLD, "REGISTRY": "", "COMPOSE_REMOVE_ORPHANS": "", "HEALTH_INTERVAL": "8s",
         **{f"{door}_PORT": str(free_port()) for door in DOORS},
     }  # fmt: skip
     found = Forum(f"{RUN}-{name}", environment)

@@ -113,6 +113,7 @@ def test_stage_3_comes_up_at_once_also_when_asked_twice(bruised: Forum) -> None:
     assert found.headers["X-Served-By"].startswith("topics/")
 
 
+@pytest.mark.long  # CI has it for Swarm and on the local stack
 def test_a_kit_killed_in_its_step_is_taken_up_where_it_stood(bruised: Forum, tmp_path: Path) -> None:
     bruised.up("3-topics")
     with load(tmp_path, bruised.gateway) as clients:
