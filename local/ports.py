@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from pathlib import Path
 
 import psutil
 
-FIRST = 15000
+FIRST = 15040
+BLOCK = 64
 
 
 def is_free(port: int) -> bool:
@@ -36,19 +37,25 @@ def holder(port: int) -> str:
 
 
 def choose(names: Iterable[str], used: Iterable[int] = ()) -> dict[str, int]:
-    """A free port for each name, none of `used`.
+    """A free port for each name, none of `used`, beside which they are when there is room.
 
-    They are taken from below the range that the system hands out for outgoing connections: a port that is chosen now
-    and bound minutes later, under load, would else be some client's end of a connection by then.
+    A stack takes a block in which nobody listens. So one that is up keeps all of its block, with the ports that it will
+    use later, from those that come after it. Blocks are below the range that the system hands out for outgoing
+    connections: a port that is chosen now and bound minutes later, under load, would else be some client's end of a
+    connection by then.
     """
-    taken = set(used)
-    chosen: dict[str, int] = {}
-    for name in names:
-        while (port := random.randrange(FIRST, _first_ephemeral())) in taken or not is_free(port):  # noqa: S311
-            taken.add(port)
-        taken.add(port)
-        chosen[name] = port
-    return chosen
+    wanted, used = list(names), set(used)
+    room = _room(min(used) // BLOCK * BLOCK, used) if used else []
+    while len(room) < len(wanted):
+        block = random.randrange(FIRST // BLOCK, _first_ephemeral() // BLOCK) * BLOCK  # noqa: S311
+        room = _room(block, used)
+        if len(room) < BLOCK:
+            room = []
+    return dict(zip(wanted, room, strict=False))
+
+
+def _room(block: int, used: Set[int]) -> list[int]:
+    return [port for port in range(block, block + BLOCK) if port not in used and is_free(port)]
 
 
 def _first_ephemeral() -> int:

@@ -21,19 +21,19 @@ def typed(found: list[Block], folder: Path) -> str:
     """What is said in a folder that looks like the checkout, with a stack of its own, which is taken down."""
     state = checkout(folder / "checkout") / ".state"
     try:
-        return type_in(found, folder / "checkout", os.environ | {"STRANGLER_STATE": str(state)}, 380)
+        return type_in(found, folder / "checkout", os.environ | {"STRANGLER_STATE": str(state)}, 900)
     finally:
         take_down(locate(state), purge=True)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1000)
 def test_walk_by_yourself(tmp_path: Path) -> None:
     said = typed(section(CHECKOUT / "README.md", "Walk by yourself"), tmp_path)
     assert "2-users" in said
     assert "users: switched; owner users, epoch 2" in said
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1000)
 def test_the_seams_of_the_forum(tmp_path: Path) -> None:
     walk = [
         replace(block, text=block.text.replace("/tmp/forum.jsonl", str(tmp_path / "forum.jsonl")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from loadtest.rollouts.local import Local, local
 from loadtest.rollouts.report import Row, note, report
 from loadtest.rollouts.strategies import STRATEGIES
 from loadtest.timeline import read_rollouts
+from tests.picture.photograph import photograph
 
 JUDGE = Judge(least=25, patience=60)
 """Of 25 requests one meets the error that every 20th is."""
@@ -54,8 +56,14 @@ def test_a_canary_is_promoted_when_it_is_good_and_taken_away_when_it_is_not(
     forum: tuple[Local, Load], measured: list[Row]
 ) -> None:
     target, running = forum
-    for version, judge in (("good", JUDGE), ("errors", JUDGE), ("errors", NoJudge())):
-        measured.append(Row(*run.rollout(STRATEGIES["canary"], version, target, judge, running, lambda _: None)))
+    target.stack.start(["picture"])
+    picture = target.stack.layout.url("picture")
+    with ThreadPoolExecutor(1) as beside:
+        for version, judge in (("good", JUDGE), ("errors", JUDGE), ("errors", NoJudge())):
+            if judge is not JUDGE:
+                seen = beside.submit(photograph, picture, "bad-canary", "#verdict.bad")
+            measured.append(Row(*run.rollout(STRATEGIES["canary"], version, target, judge, running, lambda _: None)))
+    seen.result()
     good, errors, unjudged = measured
     assert good.run.outcome.done, good.run.outcome
     assert good.surprise is None, running.folder.ledger.read_text()[-3000:]

@@ -22,6 +22,7 @@ from strangler.config import load as config_of
 from tests.collector import Collector, collecting
 from tests.local.conftest import Local
 from tests.owners import PARTS, SERVED_BY, STAGES, check_owners
+from tests.picture.photograph import photograph
 from tests.servers import free_port, wait_for
 from tests.stages import people
 
@@ -46,6 +47,7 @@ def forum(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Ite
         "OTEL_BSP_SCHEDULE_DELAY": "200",
     }
     one.succeed("up")
+    one.succeed("picture")
     layout = Layout(one.state)
     words = ["--users", "20", "--topics", "20", "--messages", "300", "--password", layout.secret("seed")]
     environment = os.environ | layout.site_environment("monolith")
@@ -117,6 +119,7 @@ def test_the_contract_holds_what_was_made_stays_and_people_can_use_it(
 ) -> None:
     forum.succeed("stage", str(stage))
     check_owners(forum.public[0], STAGES[stage])
+    photograph(Layout(forum.state).url("picture"), STAGES[stage], f"li.now:has-text('{STAGES[stage]}')")
     for path, was in made["paths"].items():
         assert read(forum, path) == was
     me = requests.get(f"{forum.public[0]}/api/users/me", headers=made["headers"], timeout=30)
