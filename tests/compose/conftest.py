@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.compose.forum import Forum
-from tests.docker import CHECKOUT, docker
+from tests.docker import CHECKOUT, docker, run
 from tests.servers import free_port
 
 RUN = f"forum-test-{secrets.token_hex(3)}"
@@ -73,4 +73,15 @@ def pytest_sessionfinish() -> None:
     for kind in ("container", "network", "volume"):
         flags = ["-a"] if kind == "container" else []
         left = docker(kind, "ls", *flags, "-q", "--filter", f"name={RUN}", check=False).split()
+        if kind == "network":
+            left = [network for network in left if not _miscounted(network)]
         assert not left, f"left behind: {kind} {json.dumps(left)}"
+
+
+def _miscounted(network: str) -> bool:
+    """Whether the engine (seen with 20.10, when many containers go at once) keeps it for an endpoint of nobody's."""
+    nobody = docker("network", "inspect", "--format", "{{len .Containers}}", network, check=False) == "0"
+    refused = nobody and "has active endpoints" in run("docker", "network", "rm", network).stderr
+    if refused:
+        print(f"\nthe engine cannot remove network {network}: it counts an endpoint of which it knows no container")
+    return refused
