@@ -20,7 +20,7 @@ from redis import Redis
 from sqlalchemy.orm import Session
 
 from forum import logs, metrics, openapi, payload, problems, tracing
-from forum.database import Database
+from forum.database import Database, Reading
 from forum.events.metrics import Events
 from forum.redis_client import connect
 from forum.settings import Settings, SettingsError, give_up
@@ -52,10 +52,11 @@ def base_app(site: str, settings: Settings, *, keys: Keys, database: Database | 
     problems.init_app(app)
     metrics.init_app(app)
     openapi.init_app(app)
-    if database is not None:
+    if database is None:
+        strangler.init_app(app, site=site)
+    else:
         database.init_app(app)
-    strangler.init_app(app, site=site, session=database.session if database else None)
-    if database is not None:
+        strangler.init_app(app, site=site, session=database.session, reading=database.reading)
         metrics.add(app, Events(site, database.engine, redis, strangler.modules))
     app.before_request_funcs[None].insert(0, payload.refuse_large)  # before the facade, which reads the body
     tracing.init_app(app, site)
@@ -100,8 +101,14 @@ def resources() -> Resources:
 
 
 def db() -> Session:
-    """The request's session. Its transaction began with the facade's look at the ownership row."""
+    """The request's session. Of a request that writes its transaction began with the facade's look at the owner."""
+    database().reading().close()  # nobody needs two connections
     return database().session()
+
+
+def reading() -> Reading:
+    """What the request reads by, if it does nothing else. The facade's look at the owner came first."""
+    return database().reading()
 
 
 def database() -> Database:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any, cast
 
 from flask import Flask, g
 from flask.globals import app_ctx
 from psycopg import Connection as DriverConnection
-from sqlalchemy import ClauseElement, Connection, create_engine, make_url
+from psycopg import Cursor, OperationalError
+from sqlalchemy import ClauseElement, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.dialects.postgresql import psycopg
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import PoolProxiedConnection
 
 from forum.settings import SettingsError, StoreSettings
-from strangler.recorder import record
+from strangler.recorder import RecordedConnection, recorder_of
 
 _DIALECT = psycopg.dialect()  # type: ignore[no-untyped-call]
 
@@ -23,7 +26,64 @@ STATEMENT_SECONDS = 15
 """No request waits longer for one statement."""
 
 
-AnyConnection = Connection | DriverConnection[Any]
+_trusting: ContextVar[bool] = ContextVar("trusting", default=False)
+
+
+class Reading:
+    """What a request reads by that does nothing else: each statement has a snapshot of its own, and no transaction.
+
+    The driver's own connection: for a page SQLAlchemy's part would take as long as PostgreSQL's, and so would BEGIN,
+    ROLLBACK and a look whether the server is still there. If it is not, what was asked is asked again, once.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._taken: PoolProxiedConnection | None = None
+
+    def exec_driver_sql(self, sql: str, values: Mapping[str, object] | None = None) -> Cursor[Any]:
+        """Raises psycopg.Error, and SQLAlchemyError when no connection can be had."""
+        connection = self._connection(trusting=True)
+        try:
+            return connection.execute(sql, values)
+        except OperationalError:
+            if not connection.broken:
+                raise
+        self.close()
+        return self._connection(trusting=False).execute(sql, values)
+
+    def close(self) -> None:
+        """Give the connection back until something is asked again."""
+        if self._taken is None:
+            return
+        connection = _driver(self._taken)
+        if connection.broken:
+            self._taken.invalidate()
+        else:
+            connection.autocommit = False
+        self._taken.close()
+        self._taken = None
+
+    commit = rollback = close
+
+    def in_transaction(self) -> bool:
+        return False
+
+    def _connection(self, trusting: bool) -> DriverConnection[Any]:
+        if self._taken is None:
+            token = _trusting.set(trusting)
+            try:
+                self._taken = self._engine.raw_connection()
+            finally:
+                _trusting.reset(token)
+            _driver(self._taken).autocommit = True
+        return _driver(self._taken)
+
+
+def _driver(pooled: PoolProxiedConnection) -> DriverConnection[Any]:
+    return cast(DriverConnection[Any], pooled.driver_connection)
+
+
+AnyConnection = Connection | Reading
 
 
 class Statement:
@@ -35,9 +95,9 @@ class Statement:
 
     def rows(self, connection: AnyConnection, **values: object) -> Sequence[tuple[Any, ...]]:
         """The rows as the driver gives them. values: for the bindparams, by their names."""
-        if isinstance(connection, DriverConnection):
-            return connection.execute(self._sql, {**self._values, **values}).fetchall()
         result = connection.exec_driver_sql(self._sql, {**self._values, **values})
+        if isinstance(result, Cursor):
+            return result.fetchall()
         found: Sequence[tuple[Any, ...]] = result.cursor.fetchall()
         result.close()
         return found
@@ -54,14 +114,15 @@ class Database:
             max_overflow=2,
             pool_timeout=10,
             hide_parameters=True,  # an error's message is logged, and parameters are people's names and addresses
-            pool_pre_ping=True,  # a connection that died with its server is replaced before it can fail a request
             connect_args={
                 "connect_timeout": 3,
                 "application_name": application_name,
                 "options": f"-c statement_timeout={STATEMENT_SECONDS}s",
             },
         )
-        record(self.engine)  # what it runs, for `strangler analyze`, when STRANGLER_RECORD names a file
+        event.listen(self.engine, "checkout", self._ping)
+        if recorder_of() is not None:  # STRANGLER_RECORD names a file for `strangler analyze`
+            event.listen(self.engine, "do_connect", _connect_recorded)
         self.session: scoped_session[Session] = scoped_session(
             sessionmaker(self.engine, expire_on_commit=False),
             scopefunc=lambda: id(app_ctx._get_current_object()),  # type: ignore[attr-defined]
@@ -74,25 +135,41 @@ class Database:
     def init_app(self, app: Flask) -> None:
         app.teardown_appcontext(self.give_back)
 
-    def reading(self) -> DriverConnection[Any]:
-        """A connection, in a transaction, until the request's end or `give_back`: to do nothing with it but read.
-
-        The driver's own: for a page SQLAlchemy's part would take as long as PostgreSQL's. Raises SQLAlchemyError.
-        """
+    def reading(self) -> Reading:
+        """The request's, until its end or `give_back`."""
         if "reading" not in g:
-            g.reading = self.engine.raw_connection()
-        connection: DriverConnection[Any] = g.reading.driver_connection
-        return connection
+            g.reading = Reading(self.engine)
+        found: Reading = g.reading
+        return found
+
+    def let_go(self) -> None:
+        """Commit, and hold no connection, until the request goes on."""
+        if self.session.registry.has():
+            self.session.commit()
+        self.reading().close()
 
     def give_back(self, _: object = None) -> None:
         """End the request's transactions, and give back their connections."""
         self.session.remove()  # rolls back what was not committed
-        reading: PoolProxiedConnection | None = g.pop("reading", None)
-        if reading is None:
+        reading: Reading | None = g.pop("reading", None)
+        if reading is not None:
+            reading.close()
+
+    def _ping(self, connection: DBAPIConnection, *_: object) -> None:
+        """A connection that died with its server is replaced before it can fail a request.
+
+        https://docs.sqlalchemy.org/en/20/core/pooling.html#custom-legacy-pessimistic-ping
+        """
+        if _trusting.get():
             return
-        if getattr(reading.driver_connection, "broken", False):
-            reading.invalidate()
-        reading.close()  # rolls back
+        try:
+            self.engine.dialect.do_ping(connection)
+        except OperationalError:
+            raise InvalidatePoolError from None
+
+
+def _connect_recorded(_dialect: Any, _record: Any, words: list[Any], named: dict[str, Any]) -> RecordedConnection:
+    return RecordedConnection.connect(*words, **named)
 
 
 def psycopg_url(url: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -18,8 +18,10 @@ from forum.search import search
 Row = tuple[Any, ...]
 """Id, topic, body, created, updated, reply to, an excerpt of that; both authors' ids, and the names of a join."""
 OWN = 7
-KEPT, SHORT = 4096, 2000
-"""Rows that are kept as the contract has them, and how long a body, in characters, may be for that."""
+Parts = tuple[Row, authors.Named | None, authors.Named | None]
+"""What a message is made of: a row's own, and who wrote it and what it answers."""
+KEPT, KEPT_PAGES, SHORT = 4096, 256, 2000
+"""Messages and pages that are kept as the contract has them, and how long a body, in characters, may be for that."""
 
 
 class Messages:
@@ -61,25 +63,35 @@ class Messages:
     def one(self, connection: AnyConnection, message_id: int, known: authors.Known | None = None) -> schemas.Message:
         """known: who the authors are, when they have been asked for; without, they are now. Raises Problem (404)."""
         for row in self._one.rows(connection, id=message_id):
-            return self._shown([row], known)[0]
+            return _page_made(tuple(self._parts([row], known)), None).items[0]
         raise not_found("message")
 
     def _page(self, rows: Sequence[Row], cursor: str | None) -> schemas.Page[schemas.Message]:
-        return schemas.Page[schemas.Message](items=self._shown(rows), next=cursor)
+        made = _page_kept if all(map(_is_short, rows)) else _page_made
+        return made(tuple(self._parts(rows, None)), cursor)
 
-    def _shown(self, rows: Sequence[Row], known: authors.Known | None = None) -> list[schemas.Message]:
-        """Rows as the contract has them. Of the same row it may be the same object: nobody may change it."""
+    def _parts(self, rows: Sequence[Row], known: authors.Known | None) -> Iterator[Parts]:
         if self._ask is not None and known is None:
             known = self._ask(id for row in rows for id in row[OWN:])
-        shown = []
         for row in rows:
             author_id, quoted_id, *names = row[OWN:]
             if known is not None:
-                named, quoted = authors.of_known(known, author_id), authors.of_known(known, quoted_id)
+                yield row[:OWN], authors.of_known(known, author_id), authors.of_known(known, quoted_id)
             else:
-                named, quoted = authors.of_join(author_id, *names[:2]), authors.of_join(quoted_id, *names[2:])
-            shown.append((_kept if len(row[2]) <= SHORT else _made)(row[:OWN], named, quoted))
-        return shown
+                yield row[:OWN], authors.of_join(author_id, *names[:2]), authors.of_join(quoted_id, *names[2:])
+
+
+def _is_short(row: Row) -> bool:
+    return len(row[2]) <= SHORT
+
+
+def _page_made(messages: tuple[Parts, ...], cursor: str | None) -> schemas.Page[schemas.Message]:
+    """Of the same rows it may be the same page, of the same row the same message: nobody may change them."""
+    items = [(_kept if _is_short(parts[0]) else _made)(*parts) for parts in messages]
+    return schemas.Page[schemas.Message](items=items, next=cursor)
+
+
+_page_kept = lru_cache(KEPT_PAGES)(_page_made)
 
 
 def _made(row: Row, named: authors.Named | None, quoted: authors.Named | None) -> schemas.Message:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
+import psycopg
 from flask import Flask, Response
 from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
@@ -104,7 +105,7 @@ def _last_resort(cause: BaseException | None) -> Problem:
     Here and not in a handler of their own stand the database's errors, so that the kit's handler of DBAPIError, which
     must see the fence's, comes first.
     """
-    if isinstance(cause, OperationalError | PoolTimeout):
+    if isinstance(cause, OperationalError | psycopg.OperationalError | PoolTimeout):
         return unavailable("The database did not answer in time.")
     return Problem(500, "Something went wrong here. It has been logged.")
 

@@ -18,7 +18,7 @@ import requests
 import tenacity
 from redis import Redis, RedisError
 
-from forum.application import db, part
+from forum.application import database, part
 from forum.problems import MIMETYPE, unavailable
 from forum.schemas import MAX_IDS, Author
 from strangler.measured import MeasuredAdapter
@@ -162,5 +162,5 @@ def elsewhere() -> Remote:
 
     Nothing may be held while another module takes its time: a switch waits for every transaction that has written.
     """
-    db().commit()
+    database().let_go()
     return part(Remote)

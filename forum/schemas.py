@@ -370,3 +370,7 @@ class Page(Output, Generic[Item]):
     items: Sequence[Item]
     next: str | None
     """The cursor of the next page; null on the last."""
+
+    def __hash__(self) -> int:
+        """To look up what has been made of this very page: its items are too many to be looked at each time."""
+        return id(self)

@@ -20,7 +20,7 @@ from forum.search import search
 Row = tuple[Any, ...]
 """Id, pinned, last activity, title, locked, messages, created, updated; the author's id, and the names of a join."""
 OWN = 8
-KEPT = 4096
+KEPT, KEPT_PAGES = 4096, 256
 
 
 class Topics:
@@ -113,7 +113,7 @@ class Topics:
     def shown(
         self, row: Row, views: int | None, read: tuple[int, datetime] | None = None, known: authors.Known | None = None
     ) -> schemas.Topic:
-        """A row as the contract has it. Of the same row it is the same object: nobody may change it.
+        """A row as the contract has it. Of the same row it is the same object, as a page is: nobody may change it.
 
         known: who the authors are, when they have been asked for; without, they are now.
         """
@@ -147,11 +147,12 @@ class Topics:
         ids = [row[0] for row in rows]
         read = self._read_by(connection, ids, user_id)
         views = viewcounts.read(resources().redis, ids)
-        items = [
-            _made(row[:OWN], named, views[row[0]], read.get(row[0]), self._show_edited())
+        edited = self._show_edited()
+        made_of = tuple(
+            (row[:OWN], named, views[row[0]], read.get(row[0]), edited)
             for row, named in zip(rows, self._named(rows), strict=True)
-        ]
-        return schemas.Page[schemas.Topic](items=items, next=cursor)
+        )
+        return _page_made(made_of, cursor)
 
     def _named(self, rows: Sequence[Row], known: authors.Known | None = None) -> list[authors.Named | None]:
         if self._ask is None:
@@ -198,3 +199,8 @@ def _made(
         read=schemas.Read(message_id=read[0], until=read[1]) if read else None,
         edited=updated_at > created_at if show_edited else None,
     )
+
+
+@lru_cache(KEPT_PAGES)
+def _page_made(topics: tuple[tuple[Any, ...], ...], cursor: str | None) -> schemas.Page[schemas.Topic]:
+    return schemas.Page[schemas.Topic](items=[_made(*each) for each in topics], next=cursor)

@@ -1,10 +1,10 @@
 """The pages' port, answered in process.
 
-What pages show most, lists and topics, is read where it is, by the functions that the API's views answer with: in one
-transaction for all of a page, which begins with a look at who owns the modules. Everything else, and whatever is not
-plainly here to be read, goes through WSGI as a real request to the real application, without a socket: so the facade
-hands it over when the module is elsewhere or a write meets the fence, refusals are made in one place, and a form that
-is sent again after its module has moved finds the same Idempotency-Key with the same fingerprint.
+What pages show most, lists and topics, is read where it is, by the functions that the API's views answer with, after
+one look for all of a page at who owns the modules. Everything else, and whatever is not plainly here to be read, goes
+through WSGI as a real request to the real application, without a socket: so the facade hands it over when the module is
+elsewhere or a write meets the fence, refusals are made in one place, and a form that is sent again after its module has
+moved finds the same Idempotency-Key with the same fingerprint.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class InProcess(HttpPort):
         return verify(token, self._keys).id if token else None
 
     def _here(self, module: Module, read: Callable[[AnyConnection], Value], breaker: str = "") -> Answer[Value] | None:
-        """What `read` finds in the page's transaction; None when that has to be asked for as a request.
+        """What `read` finds; None when that has to be asked for as a request.
 
         Because the module is elsewhere, did not answer lately, does not now, or refuses.
         """

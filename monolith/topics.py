@@ -6,7 +6,7 @@ from flask import Blueprint, Response, after_this_request, g, request
 from sqlalchemy import func
 
 from forum import schemas, viewcounts
-from forum.application import db, resources
+from forum.application import db, reading, resources
 from forum.events import emit
 from forum.idempotency import idempotent
 from forum.payload import answer, body, no_content, query
@@ -32,7 +32,7 @@ def create() -> Response:
 
 @blueprint.get("")
 def listing() -> Response:
-    return answer(TOPICS.listed(db().connection(), query(schemas.TopicsQuery), reader()))
+    return answer(TOPICS.listed(reading(), query(schemas.TopicsQuery), reader()))
 
 
 @blueprint.get("/search")
@@ -43,7 +43,7 @@ def find() -> Response:
 @blueprint.get("/<id:topic_id>")
 def read(topic_id: int) -> Response:
     peek = query(schemas.TopicQuery).peek or request.method == "HEAD"
-    return answer(TOPICS.one(db().connection(), topic_id, reader(), peek))
+    return answer(TOPICS.one(reading(), topic_id, reader(), peek))
 
 
 @blueprint.put("/<id:topic_id>/read")

@@ -34,6 +34,7 @@ POLL_SECONDS = 0.002, 0.05
 REDISPATCHES = 5
 HEALTH = {"strangler_livez", "strangler_readyz"}
 """Endpoints. An application may have a `livez` of its own."""
+READS = {"GET", "HEAD"}
 UNMEASURED = {*HEALTH, "metrics"}
 """Nobody's requests but the machinery's."""
 
@@ -43,6 +44,7 @@ class Strangler:
 
     `session` is the scoped_session (`db.session` of Flask-SQLAlchemy) or the sessionmaker that the views use, or a
     callable that gives the request's Session or psycopg connection; None for an application that owns nothing.
+    `reading` is a callable too, for what the views of GET and HEAD read by, where that is another.
     """
 
     def __init__(self) -> None:
@@ -51,10 +53,13 @@ class Strangler:
         self.seen: dict[str, Ownership] = {}
         self._reader = OwnershipReader()
 
-    def init_app(self, app: Flask, site: str, session: Any = None, config: Config | None = None) -> None:
+    def init_app(
+        self, app: Flask, site: str, session: Any = None, config: Config | None = None, reading: Any = None
+    ) -> None:
         """Install the facade in `app`. Raises StranglerError when configuration or secret is missing."""
         self.site = site
         self._session = _for_a_request(app, session)
+        self._reading = reading
         self._shared = self._session is session and hasattr(session, "registry")  # a scoped_session of the views'
         self.modules: dict[str, Module] = {}
         if session is not None:
@@ -103,7 +108,8 @@ class Strangler:
     @property
     def session(self) -> Any:
         """The request's session or connection."""
-        return self._session() if callable(self._session) else self._session
+        given = self._reading if self._reading and request and request.method in READS else self._session
+        return given() if callable(given) else given
 
     def _look(self, module: str) -> Ownership:
         """The ownership row. With a scoped_session in the very transaction in which the view goes on.

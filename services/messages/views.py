@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
 from forum import schemas
-from forum.application import db
+from forum.application import db, reading
 from forum.events import emit
 from forum.idempotency import idempotent
 from forum.messages import Messages
@@ -86,7 +86,7 @@ def _check_reply(new: schemas.NewMessage) -> None:
 
 @blueprint.get("")
 def listing() -> Response:
-    return answer(MESSAGES.listed(db().connection(), query(schemas.MessagesQuery)))
+    return answer(MESSAGES.listed(reading(), query(schemas.MessagesQuery)))
 
 
 @blueprint.get("/search")
@@ -96,7 +96,7 @@ def find() -> Response:
 
 @blueprint.get("/<id:message_id>")
 def read(message_id: int) -> Response:
-    return answer(MESSAGES.one(db().connection(), message_id))
+    return answer(MESSAGES.one(reading(), message_id))
 
 
 @blueprint.patch("/<id:message_id>")

@@ -31,7 +31,7 @@ def test_a_part_is_rendered_once_until_something_of_it_is_different(
 ) -> None:
     now = 1000.0
     monkeypatch.setattr(fragments.time, "monotonic", lambda: now)
-    fragments._rendered.cache_clear()
+    fragments._part.cache_clear()
     one, other = Macro("one"), Macro("other")
     author = Author(id=1, username="a", display_name="A")
 

@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import event
 
-from forum.application import Resources
 from forum.events import counting
+from tests.statements import statements
 
 TOPICS, MESSAGES = 20_000, 20_000
-
-
-@contextmanager
-def statements(app: Flask) -> Iterator[list[tuple[str, Any]]]:
-    """Every statement that the application sends meanwhile, with its parameters."""
-    resources: Resources = app.extensions["forum"]
-    assert resources.database is not None
-    engine = resources.database.engine
-    seen: list[tuple[str, Any]] = []
-
-    def record(*arguments: Any) -> None:
-        seen.append((arguments[2], arguments[3]))
-
-    event.listen(engine, "before_cursor_execute", record)
-    yield seen
-    event.remove(engine, "before_cursor_execute", record)
 
 
 @pytest.fixture(scope="module")
@@ -68,18 +49,18 @@ def _last_topic(environment: dict[str, str]) -> int:
 @pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize("path", ["/api/topics?sort=activity", "/api/topics?sort=newest", "/api/messages?topic_id={}"])
 def test_a_list_is_one_query_answered_from_an_index(
-    app: Flask, client: FlaskClient, environment: dict[str, str], path: str
+    client: FlaskClient, environment: dict[str, str], path: str
 ) -> None:
     path = path.format(_last_topic(environment))
     client.get(path)  # the facade asks once whether the kit is installed
     sent = {}
     for limit in (2, 100):
-        with statements(app) as sent[limit]:
+        with statements() as sent[limit]:
             page: Any = client.get(f"{path}&limit={limit}").json
         assert len(page["items"]) == limit
         assert len({item["author"]["id"] for item in page["items"]}) > 1
     assert len(sent[2]) == len(sent[100]) <= 2, sent
-    with statements(app) as following:
+    with statements() as following:
         client.get(f"{path}&limit=100&cursor={page['next']}")
     with psycopg.connect(environment["DATABASE_URL"]) as connection:
         for statement, parameters in (sent[100][-1], following[-1]):
@@ -91,14 +72,14 @@ def test_a_list_is_one_query_answered_from_an_index(
 
 
 @pytest.mark.usefixtures("filled")
-def test_a_plan_without_its_index_would_show(app: Flask, client: FlaskClient, environment: dict[str, str]) -> None:
+def test_a_plan_without_its_index_would_show(client: FlaskClient, environment: dict[str, str]) -> None:
     """The test above can fail."""
     lists = {
         "topics_activity_idx": "/api/topics?sort=activity",
         "messages_topic_idx": f"/api/messages?topic_id={_last_topic(environment)}",
     }
     for index, path in lists.items():
-        with statements(app) as sent:
+        with statements() as sent:
             client.get(path)
         with psycopg.connect(environment["DATABASE_URL"]) as connection:
             connection.execute(f"DROP INDEX {index}")
@@ -113,7 +94,7 @@ def test_a_count_reads_an_index_and_no_message(app: Flask, environment: dict[str
     topic_ids = [_last_topic(environment) - number for number in (0, 100)]
     with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE messages")
-    with statements(app) as sent, app.extensions["forum"].database.engine.connect() as connection:
+    with statements() as sent, app.extensions["forum"].database.engine.connect() as connection:
         connection.execute(counting._COUNT, {"topic_ids": topic_ids})
         connection.rollback()
         [(statement, parameters)] = sent
@@ -124,14 +105,14 @@ def test_a_count_reads_an_index_and_no_message(app: Flask, environment: dict[str
 @pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize("module", ["topics", "messages"])
 def test_a_search_walks_back_for_a_common_word_and_looks_a_rare_one_up(
-    app: Flask, client: FlaskClient, environment: dict[str, str], module: str
+    client: FlaskClient, environment: dict[str, str], module: str
 ) -> None:
     text, rare = {"topics": ("title", "t77"), "messages": ("body", "m77")}[module]
     with psycopg.connect(environment["DATABASE_URL"], autocommit=True) as connection:
         connection.execute(f"UPDATE {module} SET {text} = {text} || ' everywhere' WHERE id % 3 = 0")
         connection.execute(f"VACUUM ANALYZE {module}")
         for word, indexes in (("everywhere", ["pkey"]), (rare, ["pkey", "search_idx"])):
-            with statements(app) as sent:
+            with statements() as sent:
                 assert client.get(f"/api/{module}/search?q={word}").json["items"]  # type: ignore[index]
             ways = [each for each in sent if "websearch" in each[0]]
             assert len(ways) == len(indexes)
@@ -143,17 +124,17 @@ def test_a_search_walks_back_for_a_common_word_and_looks_a_rare_one_up(
 
 
 @pytest.mark.usefixtures("filled")
-def test_a_batch_of_users_is_one_query(app: Flask, client: FlaskClient) -> None:
+def test_a_batch_of_users_is_one_query(client: FlaskClient) -> None:
     client.get("/api/users?ids=1")
-    with statements(app) as sent:
+    with statements() as sent:
         answer: Any = client.get(f"/api/users?ids={','.join(map(str, range(1, 101)))}").json
     assert len(answer["items"]) > 50
     assert len(sent) <= 2, sent
 
 
-def test_a_write_is_a_handful_of_statements(app: Flask, client: FlaskClient, authorization: dict[str, str]) -> None:
+def test_a_write_is_a_handful_of_statements(client: FlaskClient, authorization: dict[str, str]) -> None:
     topic: Any = client.post("/api/topics", json={"title": "x"}, headers=authorization).json
-    with statements(app) as sent:
+    with statements() as sent:
         answer = client.post(
             "/api/messages",
             json={"topic_id": topic["id"], "body": "x"},

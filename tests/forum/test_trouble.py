@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +18,9 @@ from forum.application import Resources
 from forum.logs import JsonFormatter
 from local.postgres import Cluster
 from monolith import messages, topics
+from monolith.app import create_app
+from strangler.analyze.recording import read
+from strangler.recorder import recorder_of
 from tests.servers import RedisServer
 
 
@@ -94,14 +98,41 @@ def test_a_bug_is_a_500_that_tells_the_log_and_not_the_client(
     assert app.test_client().post("/api/topics", json={"title": "x"}, headers=headers).status_code == 201
 
 
+@pytest.mark.parametrize(
+    "path", ["", "/", "/api/topics", "/api/topics/1", "/api/users?ids=1", "/api/topics/search?q=x"]
+)
 def test_a_database_that_closed_its_connections_fails_nobody(
-    app: Flask, client: FlaskClient, authorization: dict[str, str], cluster: Cluster, environment: dict[str, str]
+    app: Flask,
+    client: FlaskClient,
+    authorization: dict[str, str],
+    cluster: Cluster,
+    environment: dict[str, str],
+    path: str,
 ) -> None:
+    """path: of a page or the API; without one it is a write."""
+    status = client.get(path).status_code if path else 201
     assert client.get("/api/topics").status_code == 200
     with psycopg.connect(cluster.dsn(), autocommit=True) as connection:
         name = environment["DATABASE_URL"].rpartition("/")[2]
         connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
-    assert app.test_client().post("/api/topics", json={"title": "x"}, headers=authorization).status_code == 201
+    later = app.test_client()
+    answer = later.get(path) if path else later.post("/api/topics", json={"title": "x"}, headers=authorization)
+    assert answer.status_code == status
+
+
+@pytest.mark.usefixtures("variables")
+@pytest.mark.parametrize("path", ["/", "/api/topics", "/api/users?ids=1"])
+def test_what_is_read_is_recorded_too(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "recording"
+    monkeypatch.setenv("STRANGLER_RECORD", str(file))
+    assert create_app().test_client().get(path).status_code == 200
+    recorder = recorder_of()
+    assert recorder is not None
+    recorder.flush()
+    recording = read([file])
+    assert any("FROM users" in text or "JOIN users" in text for text in recording.statements.values())
+    assert {end for _, end in recording.transactions} <= {"commit", "rollback"}
+    assert recording.nameless() == 0
 
 
 def test_a_database_that_is_away_is_a_503_to_come_back_to(

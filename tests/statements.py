@@ -1,0 +1,25 @@
+"""What an application asks of PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import psycopg
+
+
+@contextmanager
+def statements() -> Iterator[list[tuple[str, Any]]]:
+    """Every statement that this process sends meanwhile, with its parameters; pings left out."""
+    seen: list[tuple[str, Any]] = []
+    execute = psycopg.Cursor.execute
+
+    def note(self: psycopg.Cursor[Any], query: Any, params: Any = None, **options: Any) -> psycopg.Cursor[Any]:
+        if query != ";":
+            seen.append((query, params))
+        return execute(self, query, params, **options)
+
+    with mock.patch.object(psycopg.Cursor, "execute", note):
+        yield seen
