@@ -32,6 +32,7 @@ class _TurnedBackError(Exception):
 
 NOT_READY = "the new version did not get ready"
 _WRONG = "wrong answers: they come quickly and with status 200"
+_READINESS = "errors, slowness, leaks, wrong answers: it looks at readiness and at processes that end, at nothing else"
 
 
 @dataclass(frozen=True)
@@ -152,13 +153,10 @@ STRATEGIES = {
     one.name: one
     for one in (
         Strategy(
-            "recreate", recreate, NEVER_UP,
-            f"errors, slowness, leaks, {_WRONG}. It looks at readiness and at processes that end, at nothing else",
-            outage=True,
+            "recreate", recreate, NEVER_UP, _READINESS, outage=True,
         ),
         Strategy(
-            "rolling", rolling, NEVER_UP,
-            f"errors, slowness, leaks, {_WRONG}. It looks at readiness and at processes that end, at nothing else",
+            "rolling", rolling, NEVER_UP, _READINESS,
         ),
         Strategy("blue-green", blue_green, _JUDGED, f"{_WRONG}; and it sees nothing before everybody has met it"),
         Strategy("canary", canary, _JUDGED, f"{_WRONG}; and what fewer than the judge's least requests would meet"),
