@@ -63,11 +63,11 @@ test-docs: docs ## The labs, typed in order under load: there and back again; RE
 test-long: docs ## What takes too long for every change: each kill, every stage's contract, rollouts, naive ways, the bundle
 	@KILL_EVERY=1 $(PYTHON) -m pytest -n 2 --dist loadfile tests/kit/test_kills.py tests/kit/test_kills_create.py
 	@CONTRACT=all $(PYTHON) -m pytest -s tests/stages
-	@$(PYTHON) -m pytest -m long tests/local tests/rollouts tests/docs
+	@$(PYTHON) -m pytest -m long tests/local tests/stages tests/docs
 	@$(PYTHON) -m local.demo --roundtrip --messages 5000 --duration 20
 	@if docker info >/dev/null 2>&1; then $(MAKE) test-node && $(PYTHON) -m pytest -m long tests/compose; else echo "skipped: test-node and some of Compose, since there is no Docker engine here"; fi
 
-test-stages: $(INSTALLED) ## One contract at every stage of the local stack
+test-stages: $(INSTALLED) ## One contract at every stage of the local stack; a bad canary; photographs of both
 	@$(PYTHON) -m pytest -s tests/stages $(TESTS)
 
 test-k8s: $(INSTALLED) $(CHECKOV)/.installed ## The Kubernetes manifests: they render and validate, without a cluster

@@ -6,7 +6,8 @@ Keys: Traefik's manual, "KV Configuration Reference".
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import redis as redis_client
@@ -84,17 +85,49 @@ def root(config: Config) -> str:
     return config.gateway.root if config.gateway else "traefik"
 
 
+def in_use(stored: Mapping[str, str], root: str = "traefik") -> dict[str, list[str]]:
+    """The servers of each service that some router leads to, by its name; not of a mirror, which answers nobody."""
+    at = f"{root}/http/services/"
+    leads: dict[str, set[str]] = defaultdict(set)
+    servers: dict[str, list[str]] = defaultdict(list)
+    waiting = []
+    for key, value in stored.items():
+        service, _, what = key.removeprefix(at).partition("/")
+        if key.startswith(f"{root}/http/routers/") and key.endswith("/service"):
+            waiting.append(value)
+        elif key.startswith(at) and what.startswith("loadbalancer/servers/"):
+            servers[service].append(value)
+        elif key.startswith(at) and (
+            what in ("failover/service", "failover/fallback", "mirroring/service")
+            or (what.startswith("weighted/services/") and what.endswith("/name"))
+        ):
+            leads[service].add(value)
+    found: dict[str, list[str]] = {}
+    while waiting:
+        service = waiting.pop().partition("@")[0]
+        if service not in found:
+            found[service] = sorted(servers[service])
+            waiting += leads[service]
+    return {service: urls for service, urls in found.items() if urls}
+
+
+def stored(client: Any, root: str = "traefik") -> dict[str, str]:
+    """All that the store holds of the gateway's. Raises AwayError when Redis cannot be reached."""
+    try:
+        keys = sorted(key.decode() for key in client.scan_iter(match=f"{root}/*", count=1000))
+        values = client.mget(keys) if keys else []
+    except redis_client.RedisError as error:
+        raise AwayError(f"cannot reach the gateway's Redis: {error}; is it running?") from None
+    return {key: value.decode() for key, value in zip(keys, values, strict=True) if value is not None}
+
+
 def outdated(client: Any, found: dict[str, str], root: str = "traefik") -> tuple[dict[str, str], set[str]]:
     """What the store lacks of `found` or has otherwise, and the keys it has too many.
 
     Raises AwayError when Redis cannot be reached.
     """
-    try:
-        present = sorted(key.decode() for key in client.scan_iter(match=f"{root}/*", count=1000))
-        values = dict(zip(present, client.mget(present), strict=True)) if present else {}
-    except redis_client.RedisError as error:
-        raise AwayError(f"cannot reach the gateway's Redis: {error}; is it running?") from None
-    return {key: value for key, value in found.items() if values.get(key) != value.encode()}, set(values) - set(found)
+    present = stored(client, root)
+    return {key: value for key, value in found.items() if present.get(key) != value}, set(present) - set(found)
 
 
 def offer(client: Any, found: dict[str, str], root: str = "traefik") -> None:

@@ -18,7 +18,7 @@ def assemble(config: Config, seen: Seen) -> dict[str, Any]:
     """Everything that the page shows, but its past."""
     served = {site: _served(instances) for site, instances in seen.sites.items()}
     through: dict[str, Flow] = flows(
-        seen.gateway.windows, SERVICE, lambda labels: labels.get("service", "").partition("@")[0]
+        seen.gateway.windows, SERVICE, lambda labels: _behind(seen, labels.get("service", "").partition("@")[0])
     )
     door = _door(seen)
     modules = [_module(config, name, seen.modules.get(name)) for name in config.modules]
@@ -45,6 +45,10 @@ def assemble(config: Config, seen: Seen) -> dict[str, Any]:
     }
     state["flow"] = state["gateway"]["door"] or whole(direct.values())
     return state | {"verdict": verdict(state)}
+
+
+def _behind(seen: Seen, service: str) -> str:
+    return seen.services.get(service, service)
 
 
 def _moving(flow: Flow | None) -> bool:

@@ -25,6 +25,7 @@ class Instance:
     name: str | None = None
     version: str | None = None
     window: Window | None = None
+    site: str | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Seen:
     modules: Mapping[str, dict[str, Any] | None] = field(default_factory=dict)
     databases: Mapping[str, bool | None] = field(default_factory=dict)
     redis: bool | None = None
+    services: Mapping[str, str] = field(default_factory=dict)
+    """The site behind each service of the gateway's. Of others it is the one of that name."""
     default: str | None = None
     """Where the gateway's store says that all other paths go."""
     promises: Mapping[str, Any] | None = None

@@ -7,14 +7,12 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
-
-import redis
 
 from strangler import routes
 from strangler.config import Config
@@ -61,6 +59,8 @@ class Watch:
     _promises: dict[str, Any] | None = None
     _redis: bool | None = None
     _default: str | None = None
+    _routed: dict[str, list[str]] = field(default_factory=dict)
+    _services: dict[str, str] = field(default_factory=dict)
     _store: Any = None
 
     def __post_init__(self) -> None:
@@ -106,23 +106,29 @@ class Watch:
         return found
 
     def look_at_applications(self) -> None:
+        """Those that the configuration names, and whoever else the gateway sends people to: they say whose they are."""
+        sites, services = list(self.config.sites), dict(self._routed)
         with ThreadPoolExecutor(8) as pool:  # a name that nobody has may take its time, too
-            addresses = dict(zip(self.config.sites, pool.map(self._addresses, self.config.sites), strict=True))
-            found = {site: list(pool.map(self._instance, each)) for site, each in addresses.items()}
+            named = dict(zip(sites, pool.map(_resolved, map(self._servers, sites)), strict=True))
+            sent = dict(zip(services, pool.map(_resolved, services.values()), strict=True))
+            routed = set().union(*sent.values())
+            others = routed.difference(*named.values())
+            found = {site: list(pool.map(self._instance, sorted(each))) for site, each in named.items()}
+            for one in pool.map(self._instance, sorted(others)):
+                if one.site in found:
+                    found[one.site].append(one)
+        site_at = {one.address: site for site, each in found.items() for one in each}
+        self._services = {name: site_at[at] for name, each in sent.items() for at in each if at in site_at}
+        self._sites = {site: _in_service(each, routed) for site, each in found.items()}
         self._instances = {one.address: one for each in found.values() for one in each}
-        self._sites = found
         known = {self._url(one) for one in self._instances} | self._doors
         for gone in self._series.keys() - known:
             del self._series[gone]
 
-    def _addresses(self, site: str) -> list[str]:
-        """HOST:PORT of every process."""
-        found: set[str] = set()
+    def _servers(self, site: str) -> list[str]:
         with suppress(StranglerError):  # it has no servers in this place
-            for server in self.config.sites[site].servers:
-                parts = urlsplit(server)
-                found.update(_addresses(parts.hostname, parts.port or 80))
-        return sorted(found)
+            return self.config.sites[site].servers
+        return []
 
     def _url(self, address: str) -> str:
         return f"http://{address}{self.sources.path}"
@@ -135,18 +141,19 @@ class Watch:
             return before if error.slow and before else Instance(address, up=False)
         info = next((dict(labels) for name, labels in samples if name == APPLICATION), {})
         window = self._series[self._url(address)].window()
-        return Instance(address, True, info.get("instance"), info.get("version"), window)
+        return Instance(address, True, info.get("instance"), info.get("version"), window, info.get("site"))
 
     def look_at_store(self) -> None:
-        """The gateway's Redis: whether it answers, and where it says that all other paths go."""
-        key = f"{routes.root(self.config)}/http/routers/public-default/service"
+        """The gateway's Redis: whether it answers, who serves, and where it says that all other paths go."""
+        root = routes.root(self.config)
         try:
             self._store = self._store or routes.connect(self.config)
-            found = self._store.get(key)
-        except (redis.RedisError, StranglerError):
+            found = routes.stored(self._store, root)
+        except StranglerError:
             self._redis = False
             return
-        self._redis, self._default = True, found.decode() if found else None
+        self._redis, self._default = True, found.get(f"{root}/http/routers/public-default/service")
+        self._routed = routes.in_use(found, root)
 
     def look_at_promises(self) -> None:
         self._promises = promises(self.sources.promises) if self.sources.promises else None
@@ -161,7 +168,7 @@ class Watch:
         return Seen(
             gateway=self._gateway, sites=self._sites, databases=databases, redis=self._redis, default=self._default,
             modules={name: module.standing for name, module in self._modules.items()}, promises=self._promises,
-            doors=self.sources.doors,
+            doors=self.sources.doors, services=self._services,
         )  # fmt: skip
 
     def picture(self) -> None:
@@ -178,6 +185,17 @@ class Watch:
         history.problems(now, {_kind(line) for line in found["verdict"]["bad"]})
         found |= {"t": round(now, 2), "history": list(history.samples), "marks": history.marks(now - SECONDS)}
         self.state = json.dumps(found, default=str).encode()
+
+
+def _resolved(urls: Iterable[str]) -> set[str]:
+    parts = [urlsplit(url) for url in urls]
+    return {address for part in parts for address in _addresses(part.hostname, part.port or 80)}
+
+
+def _in_service(instances: list[Instance], routed: set[str]) -> list[Instance]:
+    """Without those that have been replaced: they don't answer, and nobody is sent to them while others serve."""
+    serve = any(one.up and one.address in routed for one in instances)
+    return [one for one in instances if one.up or one.address in routed or not serve]
 
 
 def _addresses(host: str | None, port: int) -> list[str]:

@@ -6,8 +6,10 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 
 from loadtest.rollouts import run
 from loadtest.rollouts.judge import Judge, NoJudge
@@ -17,6 +19,7 @@ from loadtest.rollouts.report import Row, note, report
 from loadtest.rollouts.strategies import STRATEGIES
 from loadtest.timeline import read_rollouts
 from tests.picture.photograph import photograph
+from tests.servers import wait_for
 
 JUDGE = Judge(least=25, patience=60)
 """Of 25 requests one meets the error that every 20th is."""
@@ -28,7 +31,7 @@ def forum(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Local, Loa
     folder = tmp_path_factory.mktemp("rollouts")
     with (
         local(folder, lambda _: None, ready_seconds=60) as target,
-        load(folder / "load", target.where, target.timeline, users=6, rate=30) as running,
+        load(target.stack.state.root / "load", target.where, target.timeline, users=6, rate=30) as running,
     ):
         yield target, running
 
@@ -50,32 +53,51 @@ def measured(forum: tuple[Local, Load], monkeypatch: pytest.MonkeyPatch, tmp_pat
     ]
 
 
-@pytest.mark.long
-@pytest.mark.timeout(900)
-def test_a_canary_is_promoted_when_it_is_good_and_taken_away_when_it_is_not(
+@pytest.mark.timeout(600)
+def test_a_bad_canary_that_nobody_judges_gets_everybody_and_is_seen_on_the_picture(
     forum: tuple[Local, Load], measured: list[Row]
 ) -> None:
     target, running = forum
     target.stack.start(["picture"])
     picture = target.stack.layout.url("picture")
     with ThreadPoolExecutor(1) as beside:
-        for version, judge in (("good", JUDGE), ("errors", JUDGE), ("errors", NoJudge())):
-            if judge is not JUDGE:
-                seen = beside.submit(photograph, picture, "bad-canary", "#verdict.bad")
-            measured.append(Row(*run.rollout(STRATEGIES["canary"], version, target, judge, running, lambda _: None)))
+        seen = beside.submit(photograph, picture, "bad-canary", "#verdict.bad:has-text('topics answers with errors')")
+        measured.append(Row(*run.rollout(STRATEGIES["canary"], "errors", target, NoJudge(), running, lambda _: None)))
     seen.result()
-    good, errors, unjudged = measured
-    assert good.run.outcome.done, good.run.outcome
-    assert good.surprise is None, running.folder.ledger.read_text()[-3000:]
-    assert good.found.met == good.found.users
-    assert not errors.run.outcome.done
-    assert "requests failed" in errors.run.outcome.why
-    # Without the judge the same version gets everybody, and that is told.
+    [unjudged] = measured
     assert unjudged.run.outcome.done
     assert unjudged.found.met == unjudged.found.users
     assert unjudged.found.failed
     assert unjudged.seen == "NOT SEEN"
     assert unjudged.surprise is not None
     assert target.running() == {"v1": 0, "v2": 2}
+
+    def state() -> dict[str, Any]:
+        found: dict[str, Any] = requests.get(f"{picture}/state.json", timeout=30).json()
+        return found
+
+    def versions() -> list[dict[str, int]]:
+        return [site["versions"] for site in state()["sites"] if site["name"] == "topics"]
+
+    wait_for(lambda: versions() == [{"v2": 2}], "the picture to see version 2 alone")
+    marks = [mark["text"] for mark in state()["marks"]]
+    assert "topics answers with errors" in marks
+    assert "topics does not answer" not in marks, "those who were replaced are not missed"
     target.reset("good")
     assert target.running() == {"v1": 2, "v2": 0}
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_canary_is_promoted_when_it_is_good_and_taken_away_when_it_is_not(
+    forum: tuple[Local, Load], measured: list[Row]
+) -> None:
+    target, running = forum
+    for version in ("good", "errors"):
+        measured.append(Row(*run.rollout(STRATEGIES["canary"], version, target, JUDGE, running, lambda _: None)))
+    good, errors = measured
+    assert good.run.outcome.done, good.run.outcome
+    assert good.surprise is None, running.folder.ledger.read_text()[-3000:]
+    assert good.found.met == good.found.users
+    assert not errors.run.outcome.done
+    assert "requests failed" in errors.run.outcome.why
