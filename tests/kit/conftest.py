@@ -124,6 +124,8 @@ class Shop:
             connection.execute("SELECT pg_replication_origin_session_setup('damage')")
             connection.execute("SET session_replication_role = replica")
             assert connection.execute(query).rowcount > 0, "nothing was damaged"
+            # Here, because the server takes its time to notice that a connection is closed, and the next is at once.
+            connection.execute("SELECT pg_replication_origin_session_reset()")
 
     def rows(self, site: str) -> list[Any]:
         return self.run(site, "SELECT * FROM items ORDER BY id") + self.run(site, "SELECT * FROM places ORDER BY 1, 2")
