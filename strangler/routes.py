@@ -85,13 +85,13 @@ def root(config: Config) -> str:
     return config.gateway.root if config.gateway else "traefik"
 
 
-def in_use(stored: Mapping[str, str], root: str = "traefik") -> dict[str, list[str]]:
+def in_use(store: Mapping[str, str], root: str = "traefik") -> dict[str, list[str]]:
     """The servers of each service that some router leads to, by its name; not of a mirror, which answers nobody."""
     at = f"{root}/http/services/"
     leads: dict[str, set[str]] = defaultdict(set)
     servers: dict[str, list[str]] = defaultdict(list)
     waiting = []
-    for key, value in stored.items():
+    for key, value in store.items():
         service, _, what = key.removeprefix(at).partition("/")
         if key.startswith(f"{root}/http/routers/") and key.endswith("/service"):
             waiting.append(value)
