@@ -19,9 +19,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 NAMES = ("picture.css", "picture.js", "scene.js", "timeline.js", "draw.js", "icon.svg")
-FILES = {"/": "picture.html"} | {
-    f"/{name}": name for name in ("picture.css", "picture.js", "scene.js", "timeline.js", "draw.js", "icon.svg")
-}
+FILES = {"/": "picture.html", **{f"/{name}": name for name in NAMES}}
 
 
 def create_app(state: Callable[[], bytes]) -> Flask:

@@ -138,7 +138,10 @@ class Watch:
             samples = self._fetch(self._url(address), APPLICATION_NAMES)
         except AwayError as error:
             before = self._instances.get(address)
-            return before if error.slow and before else Instance(address, up=False)
+            if error.slow and before:
+                return before
+            # It said whose it is while it could.
+            return Instance(address, up=False, site=before.site if before else None)
         info = next((dict(labels) for name, labels in samples if name == APPLICATION), {})
         window = self._series[self._url(address)].window()
         return Instance(address, True, info.get("instance"), info.get("version"), window, info.get("site"))
@@ -193,8 +196,8 @@ def _resolved(urls: Iterable[str]) -> set[str]:
 
 
 def _in_service(instances: list[Instance], routed: set[str]) -> list[Instance]:
-    """Without those that have been replaced: they don't answer, and nobody is sent to them while others serve."""
-    serve = any(one.up and one.address in routed for one in instances)
+    """Without those that have been replaced: they don't answer, and people are sent to others instead of them."""
+    serve = any(one.address in routed for one in instances)
     return [one for one in instances if one.up or one.address in routed or not serve]
 
 

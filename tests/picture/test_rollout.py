@@ -75,6 +75,13 @@ def test_a_new_version_is_seen_and_who_was_replaced_is_not_missed(
     seen, services = topics(Route(percent=20))
     assert seen == [*old, ("v2", True)]
     assert services["topics-new"] == "topics"
+    del alive[3]
+    for _ in range(3):
+        seen, services = topics(Route(percent=20))
+        assert seen == [(None, False), *old], "a canary that crashed is still its site's, and missed"
+        assert services["topics-new"] == "topics", "and so are the errors that people get for it"
+    assert topics(Route())[0] == old, "nobody is sent there any more"
+    alive[3] = "v2"
     assert topics(Route(mirrored=True))[0] == old
     del alive[1]
     assert topics(Route(percent=20))[0] == [(None, False), ("v1", True), ("v2", True)], (
@@ -83,4 +90,6 @@ def test_a_new_version_is_seen_and_who_was_replaced_is_not_missed(
     del alive[2]
     assert topics(Route(percent=100))[0] == [("v2", True)]
     del alive[3]
-    assert topics(Route(percent=100))[0] == [(None, False), (None, False)], "nobody is there"
+    assert topics(Route(percent=100))[0] == [(None, False)], "the one that should be there is missed, and no other"
+    watched._instances.clear()
+    assert topics(Route(percent=100))[0] == [(None, False), (None, False)], "nobody is there whom anybody knows"
