@@ -8,12 +8,11 @@ from typing import Any
 
 from sqlalchemy import BigInteger, FromClause, bindparam, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.orm import Session
 
 from forum import authors, paging, schemas
 from forum.database import AnyConnection, Statement
 from forum.problems import not_found
-from forum.search import search
+from forum.search import Search
 
 Row = tuple[Any, ...]
 """Id, topic, body, created, updated, reply to, an excerpt of that; both authors' ids, and the names of a join."""
@@ -28,7 +27,7 @@ class Messages:
     """What is asked of the table `messages`, put together once. Columns and no entities, as in `forum.topics`."""
 
     def __init__(self, messages: FromClause, users: authors.Authors) -> None:
-        self._messages = messages
+        self._search = Search(messages)
         m, quoted = messages.c, messages.alias()
         source = messages.outerjoin(quoted, quoted.c.id == m.reply_to)
         names: list[Any] = []
@@ -55,10 +54,10 @@ class Messages:
             rows = self._of_topic.rows(connection, topic_id=asked.topic_id, after=after, rows=asked.limit + 1)
         return self._page(*paging.page(rows, asked.limit, "oldest", lambda row: (row[0],)))
 
-    def found(self, session: Session, asked: schemas.SearchQuery) -> schemas.Page[schemas.Message]:
+    def found(self, connection: AnyConnection, asked: schemas.SearchQuery) -> schemas.Page[schemas.Message]:
         """In all topics, the latest first. Raises Problem."""
-        ids, cursor = search(session, self._messages, asked)
-        return self._page(self._these.rows(session.connection(), ids=list(ids)), cursor)
+        ids, cursor = self._search.found(connection, asked)
+        return self._page(self._these.rows(connection, ids=ids), cursor)
 
     def one(self, connection: AnyConnection, message_id: int, known: authors.Known | None = None) -> schemas.Message:
         """known: who the authors are, when they have been asked for; without, they are now. Raises Problem (404)."""

@@ -15,7 +15,7 @@ from forum import authors, paging, schemas, viewcounts
 from forum.application import resources
 from forum.database import AnyConnection, Statement
 from forum.problems import not_found
-from forum.search import search
+from forum.search import Search
 
 Row = tuple[Any, ...]
 """Id, pinned, last activity, title, locked, messages, created, updated; the author's id, and the names of a join."""
@@ -37,6 +37,7 @@ class Topics:
         show_edited: Callable[[], bool] = lambda: False,
     ) -> None:
         self._topics, self._reads, self._show_edited = topics, reads, show_edited
+        self._search = Search(topics)
         t, r = topics.c, reads.c
         source: FromClause = topics
         names: list[Any] = []
@@ -72,10 +73,11 @@ class Topics:
         rows = self._after(connection, asked)
         return self._page(connection, user_id, *paging.page(rows, asked.limit, asked.sort, key))
 
-    def found(self, session: Session, asked: schemas.SearchQuery, user_id: int | None) -> schemas.Page[schemas.Topic]:
+    def found(
+        self, connection: AnyConnection, asked: schemas.SearchQuery, user_id: int | None
+    ) -> schemas.Page[schemas.Topic]:
         """By words of their titles, the latest first. Raises Problem."""
-        ids, cursor = search(session, self._topics, asked)
-        connection = session.connection()
+        ids, cursor = self._search.found(connection, asked)
         return self._page(connection, user_id, self.these(connection, ids), cursor)
 
     def one(self, connection: AnyConnection, topic_id: int, user_id: int | None, peek: bool) -> schemas.Topic:

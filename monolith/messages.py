@@ -86,7 +86,7 @@ def listing() -> Response:
 
 @blueprint.get("/search")
 def find() -> Response:
-    return answer(MESSAGES.found(db(), query(schemas.SearchQuery)))
+    return answer(MESSAGES.found(reading(), query(schemas.SearchQuery)))
 
 
 @blueprint.get("/<id:message_id>")

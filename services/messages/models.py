@@ -11,7 +11,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Unmapped, mapped_column
 from forum.archive import imports_table
 from forum.events import inbox_table, outbox_table, parked_table
 from forum.idempotency import idempotency_table
-from forum.search import search_column
+from forum.search import search_column, search_index
 
 
 class Base(DeclarativeBase):
@@ -31,7 +31,7 @@ class Message(Base):
     __tablename__ = "messages"
     __table_args__ = (
         Index("messages_topic_idx", "topic_id", "id", postgresql_include=["created_at"]),
-        Index("messages_search_idx", "search", postgresql_using="gin"),
+        search_index("messages"),
     )
 
     id: Mapped[int] = _id()

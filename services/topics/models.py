@@ -10,7 +10,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Unmapped, mapped_column
 
 from forum.events import inbox_table, outbox_table, parked_table
 from forum.idempotency import idempotency_table
-from forum.search import search_column
+from forum.search import search_column, search_index
 
 
 class Base(DeclarativeBase):
@@ -30,7 +30,7 @@ class Topic(Base):
     __tablename__ = "topics"
     __table_args__ = (
         Index("topics_activity_idx", "pinned", "last_activity_at", "id"),
-        Index("topics_search_idx", "search", postgresql_using="gin"),
+        search_index("topics"),
     )
 
     id: Mapped[int] = _id()

@@ -47,7 +47,7 @@ def listing() -> Response:
 
 @blueprint.get("/search")
 def find() -> Response:
-    return answer(TOPICS.found(db(), query(schemas.SearchQuery), reader()))
+    return answer(TOPICS.found(reading(), query(schemas.SearchQuery), reader()))
 
 
 @blueprint.get("/<id:topic_id>")
