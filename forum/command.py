@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import click
+from redis import Redis
 
-from forum.settings import DatabaseSettings, SettingsError, read
+from forum import redis_client
+from forum.settings import DatabaseSettings, SettingsError, ViewsSettings, read
 
 
 class Refused(click.ClickException):
@@ -19,3 +21,12 @@ def dsn() -> str:
         return read(DatabaseSettings).database_url.get_secret_value()
     except SettingsError as error:
         raise Refused(str(error)) from None
+
+
+def redis() -> Redis | None:
+    """That of REDIS_URL; None when there is none. Raises Refused."""
+    try:
+        url = read(ViewsSettings).redis_url
+    except SettingsError as error:
+        raise Refused(str(error)) from None
+    return redis_client.connect(url, timeout=5) if url else None

@@ -17,12 +17,15 @@ from typing import Any
 import psycopg
 from argon2 import PasswordHasher
 from psycopg import sql
+from redis import Redis
 from rich.console import Console
 
-from forum import bulk, seed_plan, seed_text
+from forum import bulk, seed_plan, seed_text, viewcounts
 
 BIG = 0.04
 """The share of topics, the largest, that are the never-ending ones ("What are you running?")."""
+PINNED = 2
+"""Topics that a moderator has put on top: of those that they opened the two that are talked about most."""
 CONTENT = ("users", "sessions", "topics", "topics_reads", "messages")
 BESIDE = (
     "users_idempotency", "topics_idempotency", "topics_inbox", "topics_parked",
@@ -41,6 +44,8 @@ class Seeded:
     topics: int
     messages: int
     seconds: float
+    views: bool
+    """Whether the topics have been viewed: not without Redis."""
 
 
 def seed(
@@ -53,12 +58,14 @@ def seed(
     until: datetime | None = None,
     replace: bool = False,
     console: Console | None = None,
+    redis: Redis | None = None,
 ) -> Seeded:
     """Fill the forum in the database at `dsn`; all of it or, when it fails or is interrupted, nothing.
 
     password: of every seeded account (`moderator`, `demo` and the rest); default: the environment's SEED_PASSWORD.
     until: when the last message was written; default: now. The same arguments with the same `until` give the same rows.
     replace: empty a forum that has content first, instead of refusing. No worker should run meanwhile.
+    redis: where views are counted; None: nobody has viewed anything.
     Raises SeedError.
     """
     started = monotonic()
@@ -77,11 +84,13 @@ def seed(
         with psycopg.connect(dsn, autocommit=True) as connection:
             for table in CONTENT:  # so that the first pages are planned with the truth
                 connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(table)))
+            sizes = connection.execute("SELECT id, message_count FROM topics ORDER BY id").fetchall()
     except psycopg.errors.UndefinedTable as error:
         raise SeedError("the forum's tables are not there; make them first: forum migrate") from error
     except psycopg.Error as error:
         raise SeedError(f"cannot seed this database: {str(error).strip().splitlines()[0]}") from error
-    return Seeded(users, topics, messages, monotonic() - started)
+    viewed = redis is not None and viewcounts.begin(redis, _views(Random(rng_seed), sizes))  # noqa: S311
+    return Seeded(users, topics, messages, monotonic() - started, viewed)
 
 
 def _hash(password: str) -> str:
@@ -126,7 +135,17 @@ def _fill(
 
 
 USERS = ("id", "username", "display_name", "email", "bio", "role", "password_hash", "created_at", "updated_at")
-TOPICS = ("id", "author_id", "title", "locked", "message_count", "last_activity_at", "created_at", "updated_at")
+TOPICS = (
+    "id",
+    "author_id",
+    "title",
+    "locked",
+    "pinned",
+    "message_count",
+    "last_activity_at",
+    "created_at",
+    "updated_at",
+)
 MESSAGES = ("id", "topic_id", "author_id", "reply_to", "body", "created_at", "updated_at")
 
 
@@ -142,9 +161,17 @@ def _users(plan: seed_plan.Plan, people: list[tuple[str, str, str]], password_ha
 
 
 def _topics(random: Random, plan: seed_plan.Plan, threads: list[seed_text.Thread]) -> Iterator[tuple[Any, ...]]:
+    by_moderator = [id for id, posts in enumerate(plan.topics, start=1) if posts[0].author == 1]
+    pinned = set(sorted(by_moderator, key=lambda id: -len(plan.topics[id - 1]))[:PINNED])
     for id, (posts, about) in enumerate(zip(plan.topics, threads, strict=True), start=1):
         opened, last = _at(posts[0].at), _at(posts[-1].at)
-        yield id, posts[0].author, about.title, random.random() < 0.02, len(posts), last, opened, opened
+        locked = random.random() < 0.02 and id not in pinned
+        yield id, posts[0].author, about.title, locked, id in pinned, len(posts), last, opened, opened
+
+
+def _views(random: Random, sizes: list[tuple[int, int]]) -> dict[int, int]:
+    """Topic -> how often it was viewed: some times for each message."""
+    return {id: round(messages * random.lognormvariate(2.5, 0.6)) for id, messages in sizes}
 
 
 def _messages(

@@ -103,6 +103,12 @@ class DatabaseSettings(Environment):
     """postgresql://user:password@host:port/database, of the role that owns the tables."""
 
 
+class ViewsSettings(Environment):
+    """For a command that can do without Redis."""
+
+    redis_url: RedisUrl | None = None
+
+
 class StoreSettings(Settings, DatabaseSettings):
     """For a process with a database."""
 

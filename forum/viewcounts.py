@@ -5,7 +5,7 @@ Without Redis there is no count; only the list of the most viewed topics cannot 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from redis import Redis, RedisError
@@ -44,6 +44,19 @@ def most_viewed(redis: Redis, start: int, limit: int) -> dict[int, int | None]:
     except RedisError:
         raise unavailable("Views cannot be compared right now.") from None
     return {int(topic_id): int(count) for topic_id, count in found}
+
+
+def begin(redis: Redis, counts: Mapping[int, int]) -> bool:
+    """The numbers of a forum that is filled; others are forgotten. False when Redis is away."""
+    try:
+        with redis.pipeline() as all_at_once:
+            all_at_once.delete(_KEY)
+            if counts:
+                all_at_once.zadd(_KEY, {str(topic_id): count for topic_id, count in counts.items()})
+            all_at_once.execute()
+    except RedisError:
+        return False
+    return True
 
 
 def forget(redis: Redis, topic_id: int) -> None:

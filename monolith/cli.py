@@ -10,7 +10,7 @@ import click
 
 from forum import migrations, openapi, seed
 from forum.archive import ArchiveError, jsonl, load
-from forum.command import Refused, dsn
+from forum.command import Refused, dsn, redis
 from forum.grant import grant
 from monolith.migrate import SCRIPTS
 
@@ -36,9 +36,11 @@ def migrate() -> None:
 def fill(**options: Any) -> None:
     """Fill an empty forum with users, topics and messages."""
     try:
-        done = seed.seed(dsn(), **options)
+        done = seed.seed(dsn(), **options, redis=redis())
     except seed.SeedError as error:
         raise Refused(str(error)) from None
+    if not done.views:
+        click.echo("Nobody has viewed a topic yet: views are counted in Redis, and REDIS_URL leads to none.", err=True)
     click.echo(f"{done.users} users, {done.topics} topics and {done.messages} messages in {done.seconds:.1f} s")
 
 

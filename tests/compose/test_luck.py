@@ -37,7 +37,10 @@ def test_seed_load_picture_and_observe_are_as_the_readme_has_them(bruised: Forum
     bruised.environment["LOAD_USERS"] = "5"
     bruised.up("1-gateway")
     seed, load_up, load_stop, load_logs, workers_up, picture, observe, _ = commands("Profiles")
-    bruised.type(seed, load_up, picture)
+    bruised.type(seed)
+    most = requests.get(f"{bruised.gateway}/api/topics", params={"sort": "views", "limit": 1}, timeout=15).json()
+    assert most["items"][0]["views"] > 100, "the seed's views"
+    bruised.type(load_up, picture)
     page = f"http://127.0.0.1:{bruised.environment['LOAD_PORT']}"
     wait_for(lambda: any(row["num_requests"] > 50 for row in told(f"{page}/stats/requests", "stats")), "some load")
     state = f"http://127.0.0.1:{bruised.environment['PICTURE_PORT']}/state.json"

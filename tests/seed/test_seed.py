@@ -11,12 +11,15 @@ import psycopg
 import pytest
 from argon2 import PasswordHasher
 
+from forum import viewcounts
 from forum.migrations import upgrade
+from forum.redis_client import connect
 from forum.schemas import NewMessage, NewTopic, Registration
 from forum.seed import Seeded, SeedError, seed
 from local.databases import APPLICATION, prepare
 from local.postgres import Cluster
 from monolith.migrate import SCRIPTS
+from tests.servers import RedisServer
 
 UNTIL = datetime(2026, 6, 1, 12, tzinfo=UTC)
 PASSWORD = "a password of the seed"
@@ -112,6 +115,24 @@ def test_everybody_can_log_in_and_one_is_a_moderator(seeded: str) -> None:
     assert PasswordHasher().verify(hashes.pop(), PASSWORD)
     assert rows(seeded, "SELECT username FROM users WHERE role = 'moderator'") == [("moderator",)]
     assert rows(seeded, "SELECT role FROM users WHERE username = 'demo'") == [("member",)]
+
+
+def test_the_moderator_has_put_two_topics_on_top(seeded: str) -> None:
+    assert rows(seeded, "SELECT author_id, locked FROM topics WHERE pinned") == [(1, False)] * 2
+
+
+def test_topics_have_been_viewed_when_there_is_redis(new_forum: Callable[[], str], redis_server: RedisServer) -> None:
+    url, redis = new_forum(), connect(redis_server.another_url())
+    viewcounts.begin(redis, {10_000: 7})
+    small: dict[str, Any] = {"users": 5, "topics": 30, "messages": 400, "password": PASSWORD, "until": UNTIL}
+    assert seed(url, **small, redis=redis).views
+    first = viewcounts.most_viewed(redis, 0, 31)
+    assert set(first) == set(range(1, 31)), "those of the forum before are forgotten"
+    assert all(first.values())
+    seed(url, **small, replace=True, redis=redis)
+    assert viewcounts.most_viewed(redis, 0, 31) == first
+    assert not seed(url, **small, replace=True, redis=connect("redis://127.0.0.1:1")).views
+    assert not seed(url, **small, replace=True).views
 
 
 def test_the_next_row_gets_the_next_id(seeded: str) -> None:
