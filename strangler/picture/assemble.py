@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from strangler.config import Config, Stage
@@ -19,7 +17,9 @@ SERVICE = "traefik_service_request_duration_seconds"
 def assemble(config: Config, seen: Seen) -> dict[str, Any]:
     """Everything that the page shows, but its past."""
     served = {site: _served(instances) for site, instances in seen.sites.items()}
-    through: dict[str, Flow] = flows(seen.gateway.windows, SERVICE, partial(_behind, seen))
+    through: dict[str, Flow] = flows(
+        seen.gateway.windows, SERVICE, lambda labels: _behind(seen, labels.get("service", "").partition("@")[0])
+    )
     door = _door(seen)
     modules = [_module(config, name, seen.modules.get(name)) for name in config.modules]
     stage = _stage(config, seen, modules, door)
@@ -42,34 +42,13 @@ def assemble(config: Config, seen: Seen) -> dict[str, Any]:
         "calls": _calls(seen, {module["name"]: module["owner"] for module in modules}),
         "promises": dict(seen.promises) if seen.promises is not None else None,
         "direct": direct,
-        "broken_off": sorted(_broken_off(seen, through, served)),
     }
     state["flow"] = state["gateway"]["door"] or whole(direct.values())
     return state | {"verdict": verdict(state)}
 
 
-def _behind(seen: Seen, labels: dict[str, str]) -> str:
-    """The site behind a service of the gateway's."""
-    service = labels.get("service", "").partition("@")[0]
+def _behind(seen: Seen, service: str) -> str:
     return seen.services.get(service, service)
-
-
-def _broken_off(seen: Seen, through: Mapping[str, Flow], served: Mapping[str, Flow | None]) -> set[str]:
-    """Sites with errors that are all 500, and that no process of theirs has answered.
-
-    Who breaks off in the middle of a body leaves such a one: of an error that it does not know Traefik makes a 500
-    (ComputeStatusCode in its pkg/proxy/httputil), and of a server that fails 502, 503 or 504.
-    """
-    named: dict[str, Flow] = flows(
-        seen.gateway.windows, SERVICE, lambda labels: _behind(seen, labels) if labels.get("code") == "500" else None
-    )
-    found = set()
-    for site, flow in named.items():
-        own = served.get(site)
-        all_there = own is not None and all(one.up for one in seen.sites.get(site, []))
-        if flow["errors"] and flow["errors"] == through[site]["errors"] and all_there and own and not own["errors"]:
-            found.add(site)
-    return found
 
 
 def _moving(flow: Flow | None) -> bool:

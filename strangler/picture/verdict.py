@@ -30,13 +30,13 @@ def _bad(state: dict[str, Any]) -> list[str]:
         if site["database"] and site["database"]["state"] == "away":
             found.append(f"the database of {site['name']} does not answer")
         flow = site["flow"]
-        if flow and flow["errors"] and site["state"] != "away" and site["name"] not in state["broken_off"]:
+        if flow and flow["errors"] and site["state"] != "away":
             found.append(f"{site['name']} answers with errors")
     for site, flow in state["direct"].items():
         if flow["errors"]:
             found.append(f"{site} answers with errors")
     door = state["gateway"]["door"]
-    if door and door["errors"] and not state["broken_off"] and not any(" answer" in line for line in found):
+    if door and door["errors"] and not any(" answer" in line for line in found):
         found.append("the gateway answers with errors")
     for module in state["modules"]:
         for way in module["streams"].values():
@@ -51,10 +51,6 @@ def _warn(state: dict[str, Any]) -> list[str]:
         up = sum(one["ready"] for one in site["instances"])
         if site["state"] in ("up", "partly") and site["needed"] and up < len(site["instances"]):
             found.append(f"{site['name']}: {up} of {len(site['instances'])} replicas are ready")
-    found += [
-        f"{name}: an error that only the gateway counted, as of a body that is broken off"
-        for name in state["broken_off"]
-    ]
     for call in state["calls"]:
         if call["errors"]:
             found.append(f"calls from {call['from']} to {call['to']} fail")

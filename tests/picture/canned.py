@@ -7,7 +7,6 @@ from typing import Any
 
 from local.state import CHECKOUT
 from strangler.config import Config, load
-from strangler.picture.assemble import ENTRYPOINT, SERVICE
 from strangler.picture.scrape import Series, Window, parse
 from strangler.picture.seen import APPLICATION_NAMES, GATEWAY_NAMES, Gateway, Instance, Seen
 
@@ -34,29 +33,26 @@ def window(names: tuple[str, ...], before: str, after: str) -> Window:
     return found
 
 
-def gateway(to: dict[str, float], errors: dict[str, float] | None = None, code: str = "503") -> Gateway:
-    """`to`, `errors`: site -> requests in the window. code: of the errors."""
+def gateway(to: dict[str, float], errors: dict[str, float] | None = None) -> Gateway:
+    """`to`, `errors`: site -> requests in the window."""
 
     def text(part: float) -> str:
-        lines = ""
-        for status, sites in (("200", to), (code, errors or {})):
-            number = sum(sites.values()) * part
-            lines += histogram(ENTRYPOINT, f'code="{status}",entrypoint="public"', number)
+        lines = histogram("traefik_entrypoint_request_duration_seconds", 'code="200",entrypoint="public"',
+                          sum(to.values()) * part)  # fmt: skip
+        for codes, sites in (("200", to), ("503", errors or {})):
             for site, number in sites.items():
-                labels = f'code="{status}",method="GET",service="{site}@redis"'
-                lines += histogram(SERVICE, labels, number * part)
+                labels = f'code="{codes}",method="GET",service="{site}@redis"'
+                lines += histogram("traefik_service_request_duration_seconds", labels, number * part)
         return lines + "go_threads 12\n"
 
     return Gateway(True, {}, (window(GATEWAY_NAMES, text(0), text(1)),))
 
 
-def instance(
-    site: str, number: int = 1, version: str = "v1", calls: dict[str, float] | None = None, status: str = "200"
-) -> Instance:
-    """`calls`: module -> calls in the window. status: of what it answered."""
+def instance(site: str, number: int = 1, version: str = "v1", calls: dict[str, float] | None = None) -> Instance:
+    """`calls`: module -> calls in the window."""
 
     def text(part: float) -> str:
-        lines = histogram("strangler_request_seconds", f'site="{site}",module="",status="{status}"', 50 * part)
+        lines = histogram("strangler_request_seconds", f'site="{site}",module="",status="200"', 50 * part)
         for module, number in (calls or {}).items():
             labels = f'site="{site}",module="{module}",kind="call",status="200"'
             lines += histogram("strangler_call_seconds", labels, number * part)

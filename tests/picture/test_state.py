@@ -76,20 +76,6 @@ def test_one_thing_that_breaks_at_stage_5_is_seen(change: dict[str, Any], said: 
     assert said in picture(replace(canned.at_stage_5(), **change))["verdict"]["bad"]
 
 
-def test_who_breaks_off_in_the_middle_of_a_body_has_not_met_an_error_of_the_site() -> None:
-    to = {"users": 60.0, "topics": 160.0}
-    seen = replace(canned.at_stage_5(), gateway=canned.gateway(to, {"topics": 2}, "500"))
-    verdict = picture(seen)["verdict"]
-    assert verdict["bad"] == []
-    assert verdict["warn"] == ["topics: an error that only the gateway counted, as of a body that is broken off"]
-    sites = {**seen.sites, "topics": [canned.instance("topics", status="500")]}
-    assert picture(replace(seen, sites=sites))["verdict"]["bad"] == ["topics answers with errors"]
-    sites = {**seen.sites, "topics": [canned.instance("topics"), ABSENT[0]]}
-    assert picture(replace(seen, sites=sites))["verdict"]["bad"] == ["topics answers with errors"], "by whom it was"
-    seen = replace(seen, gateway=canned.gateway(to, {"topics": 2}, "502"))
-    assert picture(seen)["verdict"]["bad"] == ["topics answers with errors"], "what a server does that fails"
-
-
 def test_before_the_first_look_everything_is_unknown_and_nothing_broken() -> None:
     state = picture(Seen())
     assert state["verdict"]["level"] == "quiet"
