@@ -259,6 +259,7 @@ EXAMPLES: dict[str, Any] = {
     "message_count": 12,
     "next": "WyJuZXdlc3QiLDQyXQ",
     "password": "correct horse battery",
+    "last": True,
     "peek": True,
     "pinned": False,
     "q": "fig tree",

@@ -41,17 +41,22 @@ class Messages:
         own = [m.id, m.topic_id, m.body, m.created_at, m.updated_at, m.reply_to, excerpt]
         all_messages = select(*own, m.author_id, quoted.c.author_id, *names).select_from(source)
         of_topic = all_messages.where(m.topic_id == bindparam("topic_id"), m.id > bindparam("after"))
-        self._of_topic = Statement(of_topic.order_by(m.id).limit(bindparam("rows", type_=BigInteger)))
+        rows = bindparam("rows", type_=BigInteger)
+        self._of_topic = Statement(of_topic.order_by(m.id).limit(rows))
+        self._last_of_topic = Statement(of_topic.order_by(m.id.desc()).limit(rows))
         self._one = Statement(all_messages.where(m.id == bindparam("id")))
         these = all_messages.where(m.id == func.any(bindparam("ids", type_=ARRAY(BigInteger))))
         self._these = Statement(these.order_by(m.id.desc()))
 
     def listed(self, connection: AnyConnection, asked: schemas.MessagesQuery) -> schemas.Page[schemas.Message]:
         """Oldest first. A topic that does not exist has no messages. Raises Problem."""
-        after = paging.after_id("oldest", asked.cursor) or 0
+        after = paging.after_id("oldest", asked.cursor)
         rows: Sequence[Row] = ()
         if schemas.possible(asked.topic_id):
-            rows = self._of_topic.rows(connection, topic_id=asked.topic_id, after=after, rows=asked.limit + 1)
+            here = {"topic_id": asked.topic_id, "after": after or 0}
+            if asked.last and after is None:
+                return self._page(self._last_of_topic.rows(connection, rows=asked.limit, **here)[::-1], None)
+            rows = self._of_topic.rows(connection, rows=asked.limit + 1, **here)
         return self._page(*paging.page(rows, asked.limit, "oldest", lambda row: (row[0],)))
 
     def found(self, connection: AnyConnection, asked: schemas.SearchQuery) -> schemas.Page[schemas.Message]:

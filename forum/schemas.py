@@ -201,6 +201,8 @@ class TopicsQuery(PageQuery):
 
 class MessagesQuery(PageQuery):
     topic_id: Id
+    last: bool = False
+    """The last page instead of the first; without meaning beside a cursor."""
 
 
 class SearchQuery(PageQuery):

@@ -126,11 +126,11 @@ class InProcess(HttpPort):
 
         return self._here("topics", read) or super().topic(topic_id, peek, token)
 
-    def messages(self, topic_id: int, cursor: str | None) -> Answer[Page[Message]]:
+    def messages(self, topic_id: int, cursor: str | None, last: bool = False) -> Answer[Page[Message]]:
         def read(connection: AnyConnection) -> Page[Message]:
-            return MESSAGES.listed(connection, MessagesQuery(topic_id=topic_id, cursor=cursor, limit=PAGE))
+            return MESSAGES.listed(connection, MessagesQuery(topic_id=topic_id, cursor=cursor, limit=PAGE, last=last))
 
-        return self._here("messages", read) or super().messages(topic_id, cursor)
+        return self._here("messages", read) or super().messages(topic_id, cursor, last)
 
     def _user_id(self, token: str) -> int | None:
         return verify(token, self._keys).id if token else None

@@ -113,8 +113,8 @@ class HttpPort:
     def mark_read(self, token: str, topic_id: int, reading: Reading) -> Answer[None]:
         return self._call("topics", NOTHING, "PUT", f"/api/topics/{topic_id}/read", token=token, body=reading)
 
-    def messages(self, topic_id: int, cursor: str | None) -> Answer[Page[Message]]:
-        params = {"topic_id": topic_id, "cursor": cursor}
+    def messages(self, topic_id: int, cursor: str | None, last: bool = False) -> Answer[Page[Message]]:
+        params = {"topic_id": topic_id, "cursor": cursor, "last": 1 if last else None}
         return self._call("messages", MESSAGES, "GET", "/api/messages", params=params)
 
     def message(self, message_id: int) -> Answer[Message]:

@@ -10,7 +10,7 @@ from flask import Response, flash, request, url_for
 from forum.pages.blueprint import pages
 from forum.pages.forms import Form
 from forum.pages.port import PortError, Sort
-from forum.pages.views import again, cursor, go, page, position, post_url, previews, to_login, topic_url
+from forum.pages.views import again, at_the_end, cursor, go, page, position, post_url, previews, to_login, topic_url
 from forum.pages.visitor import act, ask, part, port, read_part, visitor
 from forum.schemas import PAGE, Message, MessageChange, NewMessage, NewTopic, Page, Reading, Topic, TopicChange
 
@@ -26,13 +26,14 @@ def index() -> Response:
 @pages.get("/topics/<page_id:topic_id>")
 def topic(topic_id: int) -> Response:
     """Two parts from two modules; the page stands as long as one of them is there."""
-    about = read_part(port().topic, topic_id, peek=bool(position()))
-    messages = part(port().messages, topic_id, cursor())
+    last = at_the_end()
+    about = read_part(port().topic, topic_id, peek=bool(position()) and not last)
+    messages = part(port().messages, topic_id, None if last else cursor(), last)
     new = _mark_read(about, messages)
     here = {message.id: message for message in messages.items} if messages else {}
     answering = here.get(request.args.get("reply_to", 0, type=int))
     # After posting, the reader stays on this page if the message will be on it.
-    stays = messages is not None and messages.next is None and len(messages.items) < PAGE
+    stays = messages is not None and messages.next is None and (last or len(messages.items) < PAGE)
     return page(
         "topic.html", 503 if about is None and messages is None else 200, topic_id=topic_id, topic=about, new=new,
         messages=messages, here=here, answering=answering, stays="1" if stays else "", position=position(),

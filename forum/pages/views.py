@@ -16,6 +16,8 @@ from forum.pages.port import Away, Module, PortError, Refused
 from forum.pages.visitor import visitor
 from forum.schemas import possible
 
+END = {"at": "end"}
+
 
 def page(template: str, status: int = 200, **context: Any) -> Response:
     return make_response(render_template(f"pages/{template}", visitor=visitor(), served=served(), **context), status)
@@ -59,7 +61,14 @@ def local(path: str) -> str:
 
 def position() -> dict[str, str]:
     """Which page of a list this address stands for, to come back to it."""
+    if at_the_end():
+        return END
     return {name: request.args[name] for name in ("cursor", "from") if request.args.get(name)}
+
+
+def at_the_end() -> bool:
+    """Whether it is a topic's last page, whichever that is now."""
+    return request.args.get("at") == END["at"]
 
 
 def cursor() -> str | None:

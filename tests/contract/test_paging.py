@@ -78,6 +78,22 @@ def test_a_page_has_one_to_a_hundred_items(anybody: Client, path: str, limit: st
     assert status(anybody.get(f"{path}limit={limit}")) == 422
 
 
+def test_the_last_page_is_the_end_of_a_topic_in_the_same_order(author: Account, anybody: Client) -> None:
+    topic = author.topic()["id"]
+    ids = [author.message(topic, f"{number}")["id"] for number in range(5)]
+
+    def last(**more: Any) -> Any:
+        return ok(anybody.get("/api/messages", params={"topic_id": topic, "last": "true", **more}))
+
+    assert [each["id"] for each in last(limit=2)["items"]] == ids[-2:]
+    assert last(limit=2)["next"] is None
+    assert [each["id"] for each in last()["items"]] == ids
+    first = ok(anybody.get("/api/messages", params={"topic_id": topic, "limit": 1}))
+    assert [each["id"] for each in last(limit=2, cursor=first["next"])["items"]] == ids[1:3], "a cursor goes first"
+    assert last(topic_id=2**62) == last(topic_id=2**80) == {"items": [], "next": None}
+    assert status(anybody.get("/api/messages", params={"topic_id": topic, "last": "perhaps"})) == 422
+
+
 def _cursor(document: Any) -> str:
     return base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
 

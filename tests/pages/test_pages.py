@@ -168,12 +168,17 @@ def test_a_long_topic_comes_in_pages_and_a_new_post_is_in_sight(member: Browser)
     assert "<p>number 21</p>" not in first_page.source
     second_page = member.click(first_page, "Next messages")
     assert re.findall(r"<p>number (\d+)</p>", second_page.source) == ["21", "22", "23"]
+    latest = member.click(first_page, "Latest messages")
+    assert re.findall(r"<p>number (\d+)</p>", latest.source) == [str(number) for number in range(4, 24)]
+    assert re.findall(r"<p>number (\d+)</p>", member.click(latest, "From the beginning").source)[0] == "1"
     # Posted from a page that is full, so it is not there: the reader is taken to it.
     there = member.submit(first_page, "Post message", body="from afar")
     assert re.findall(r"<p>(number \d+|from afar)</p>", there.source) == ["from afar"]
     # Posted from the last page: it is added there.
     last = member.submit(second_page, "Post message", body="at the end")
     assert re.findall(r"<p>(number \d+|from afar|at the end)</p>", last.source)[-2:] == ["from afar", "at the end"]
+    last = member.submit(latest, "Post message", body="latest of all")
+    assert re.findall(r"<p>(number 6|at the end|latest of all)</p>", last.source) == ["at the end", "latest of all"]
 
 
 def test_e_mail_and_password_are_changed_with_the_current_password(site: Site, member: Browser) -> None:
