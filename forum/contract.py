@@ -164,6 +164,11 @@ OPERATIONS = (
         body=schemas.Reading, status=204, authenticated=True, idempotent=True, refusals=NO_TOPIC,
     ),
     Operation(
+        "topics", "PUT", "/api/topics/read", "markAllRead", "Say that I have read all topics",
+        f"As far as they went until then; of the {schemas.ALL:,} that were active last.",
+        body=schemas.AllRead, status=204, authenticated=True, idempotent=True,
+    ),
+    Operation(
         "topics", "PATCH", "/api/topics/{topic_id}", "editTopic", "Edit, lock or pin a topic",
         body=schemas.TopicChange, answer=schemas.Topic, authenticated=True, idempotent=True,
         refusals={403: "The topic is somebody else's, or only moderators may do that.", **NO_TOPIC},

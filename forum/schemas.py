@@ -21,6 +21,8 @@ from pydantic import (
 MAX_ID = 2**63 - 1
 """bigint: a larger id cannot exist, and PostgreSQL would refuse the number itself."""
 PAGE, MAX_PAGE = 20, 100
+ALL = 1000
+"""Topics that count as all: those that were active last."""
 MAX_IDS = 2 * MAX_PAGE
 """A page of replies names two authors a row."""
 
@@ -160,6 +162,12 @@ class Reading(Input):
     until: Annotated[datetime, BeforeValidator(_moment)]
 
 
+class AllRead(Input):
+    """Up to when everything counts as read."""
+
+    until: Annotated[datetime, BeforeValidator(_moment)]
+
+
 class NewMessage(Input):
     topic_id: Id
     body: Body
@@ -278,6 +286,7 @@ class Read(Output):
     """How far the one who asks has read a topic."""
 
     message_id: int
+    """0: they have not opened it, and said of all that they had read them."""
     until: Timestamp
 
 

@@ -7,8 +7,8 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, FromClause, Table, bindparam, func, select, tuple_
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy import BigInteger, FromClause, Table, bindparam, func, literal, select, tuple_
+from sqlalchemy.dialects.postgresql import ARRAY, Insert, insert
 from sqlalchemy.orm import Session
 
 from forum import authors, paging, schemas, viewcounts
@@ -107,6 +107,22 @@ class Topics:
         if session.scalar(here) is None:
             raise not_found("topic")
         new = insert(cast(Table, self._reads)).values(user_id=user_id, topic_id=topic_id, **reading.model_dump())
+        self._never_back(session, new)
+
+    def mark_all_read(self, session: Session, user_id: int, asked: schemas.AllRead) -> None:
+        """Those that were active last, and not after that."""
+        t = self._topics.c
+        these = (
+            select(literal(user_id), t.id, literal(0), literal(asked.until))
+            .where(t.last_activity_at <= asked.until)
+            .order_by(t.pinned.desc(), t.last_activity_at.desc(), t.id.desc())
+            .limit(schemas.ALL)
+            .with_for_update(read=True, key_share=True)
+        )
+        new = insert(cast(Table, self._reads)).from_select(["user_id", "topic_id", "message_id", "until"], these)
+        self._never_back(session, new)
+
+    def _never_back(self, session: Session, new: Insert) -> None:
         later = {
             name: func.greatest(self._reads.c[name], new.excluded[name]) for name in ("message_id", "until")
         }  # fmt: skip

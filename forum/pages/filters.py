@@ -10,7 +10,7 @@ from flask import Flask
 from markupsafe import Markup, escape
 
 from forum.pages.markdown import markdown, plain
-from forum.schemas import Author
+from forum.schemas import Author, Topic
 
 STEPS = ((60, "s"), (3600, "min"), (86_400, "h"), (30 * 86_400, "d"))
 
@@ -65,6 +65,11 @@ def count(number: int, one: str) -> str:
     return f"{number:,} {one}" if number == 1 else f"{number:,} {one}s"
 
 
+def unread(topic: Topic) -> bool:
+    """Whether somebody who is logged in has something in it to read."""
+    return topic.read is None or topic.read.until < topic.last_activity_at
+
+
 def init_app(app: Flask) -> None:
-    for function in (markdown, ago, exactly, shown_name, excerpt, matches, count):
+    for function in (markdown, ago, exactly, shown_name, excerpt, matches, count, unread):
         app.add_template_filter(function)

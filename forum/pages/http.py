@@ -16,6 +16,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop
 from forum.client_address import vouched
 from forum.pages.port import Answer, Away, Module, Refused, Sort
 from forum.schemas import (
+    AllRead,
     Credentials,
     Input,
     Me,
@@ -112,6 +113,9 @@ class HttpPort:
 
     def mark_read(self, token: str, topic_id: int, reading: Reading) -> Answer[None]:
         return self._call("topics", NOTHING, "PUT", f"/api/topics/{topic_id}/read", token=token, body=reading)
+
+    def mark_all_read(self, token: str, until: AllRead, key: str) -> Answer[None]:
+        return self._call("topics", NOTHING, "PUT", "/api/topics/read", token=token, body=until, key=key)
 
     def messages(self, topic_id: int, cursor: str | None, last: bool = False) -> Answer[Page[Message]]:
         params = {"topic_id": topic_id, "cursor": cursor, "last": 1 if last else None}

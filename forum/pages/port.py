@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Literal, Protocol, TypeVar
 
 from forum.schemas import (
+    AllRead,
     Credentials,
     Me,
     Message,
@@ -103,6 +104,8 @@ class ForumPort(Protocol):
         ...
 
     def mark_read(self, token: str, topic_id: int, reading: Reading) -> Answer[None]: ...
+
+    def mark_all_read(self, token: str, until: AllRead, key: str) -> Answer[None]: ...
 
     def messages(self, topic_id: int, cursor: str | None, last: bool = False) -> Answer[Page[Message]]: ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import get_args
 
 from flask import Response, flash, request, url_for
@@ -12,7 +13,7 @@ from forum.pages.forms import Form
 from forum.pages.port import PortError, Sort
 from forum.pages.views import again, at_the_end, cursor, go, page, position, post_url, previews, to_login, topic_url
 from forum.pages.visitor import act, ask, part, port, read_part, visitor
-from forum.schemas import PAGE, Message, MessageChange, NewMessage, NewTopic, Page, Reading, Topic, TopicChange
+from forum.schemas import PAGE, AllRead, Message, MessageChange, NewMessage, NewTopic, Page, Reading, Topic, TopicChange
 
 
 @pages.get("/")
@@ -20,7 +21,22 @@ def index() -> Response:
     sort: Sort = next((each for each in get_args(Sort) if each == request.args.get("sort")), "activity")
     at = request.args.get("cursor") or None
     found = read_part(port().topics, sort, at)
-    return page("index.html", 503 if found is None else 200, topics=found, sort=sort, first=at is None)
+    return page(
+        "index.html", 503 if found is None else 200, topics=found, sort=sort, first=at is None, form=Form(), now=_now()
+    )  # fmt: skip
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+@pages.post("/read")
+def mark_all_read() -> Response:
+    """Until the page was made that the button is on: what came since has not been seen."""
+    form = Form.sent("until")
+    act(port().mark_all_read, form.read(AllRead, until=form["until"]), form.key)
+    flash("All topics are marked as read.")
+    return go(url_for("pages.index"))
 
 
 @pages.get("/topics/<page_id:topic_id>")

@@ -56,6 +56,14 @@ def read(topic_id: int) -> Response:
     return answer(TOPICS.one(reading(), topic_id, reader(), peek))
 
 
+@blueprint.put("/read")
+@authenticated
+@idempotent(topics_idempotency)
+def mark_all_read() -> Response:
+    TOPICS.mark_all_read(db(), identity().id, body(schemas.AllRead))
+    return no_content()
+
+
 @blueprint.put("/<id:topic_id>/read")
 @authenticated
 @idempotent(topics_idempotency)

@@ -125,6 +125,26 @@ def test_how_far_somebody_has_read_is_theirs_and_never_goes_back(
     assert status(author.request("PUT", f"/api/topics/{2**62}/read", json=marks[0])) == 404
 
 
+def test_all_topics_are_read_as_far_as_they_went_until_then(author: Account, other: Account, anybody: Client) -> None:
+    before, opened = author.topic()["id"], author.topic()["id"]
+    message = author.message(opened)
+    mark = {"message_id": message["id"], "until": "9999-12-31T00:00:00Z"}
+    assert status(author.request("PUT", f"/api/topics/{opened}/read", json=mark)) == 204
+    furthest = ok(author.get(f"/api/topics/{opened}"))["read"]
+    until = ok(author.get(f"/api/topics/{opened}"))["last_activity_at"]
+    after = author.topic()["id"]
+    for key in ("a", "a", "b"):
+        headers = {"Idempotency-Key": f"{key}-{before}"}
+        assert status(author.request("PUT", "/api/topics/read", json={"until": until}, headers=headers)) == 204
+    assert ok(author.get(f"/api/topics/{before}"))["read"] == {"message_id": 0, "until": until}
+    assert ok(author.get(f"/api/topics/{opened}"))["read"] == furthest, "never back"
+    assert ok(author.get(f"/api/topics/{after}"))["read"] is None
+    assert ok(other.get(f"/api/topics/{before}"))["read"] is None
+    assert status(anybody.request("PUT", "/api/topics/read", json={"until": until})) == 401
+    for wrong in ({}, {"until": "soon"}, {"until": None}, {"until": until, "topic_ids": [1]}):
+        assert status(author.request("PUT", "/api/topics/read", json=wrong)) == 422
+
+
 def test_nobody_has_read_the_future_or_nonsense(author: Account) -> None:
     path = f"/api/topics/{author.topic()['id']}"
     far = {"message_id": 1, "until": "9999-12-31T00:00:00Z"}

@@ -144,6 +144,20 @@ def test_nobody_can_search_for_what_the_index_has_beside_words(client: FlaskClie
 
 
 @pytest.mark.usefixtures("filled")
+def test_to_mark_all_as_read_is_to_walk_along_an_index(
+    client: FlaskClient, environment: dict[str, str], authorization: dict[str, str]
+) -> None:
+    with statements() as sent:
+        answer = client.put("/api/topics/read", json={"until": "9999-12-31T00:00:00Z"}, headers=authorization)
+    assert answer.status_code == 204
+    [(statement, parameters)] = [each for each in sent if "INSERT INTO topics_reads" in each[0]]
+    with psycopg.connect(environment["DATABASE_URL"]) as connection:
+        plan = "\n".join(row[0] for row in connection.execute("EXPLAIN " + statement, parameters))
+    assert "topics_activity_idx" in plan, plan
+    assert "Sort" not in plan, plan
+
+
+@pytest.mark.usefixtures("filled")
 def test_a_batch_of_users_is_one_query(client: FlaskClient) -> None:
     client.get("/api/users?ids=1")
     with statements() as sent:

@@ -154,6 +154,29 @@ def test_what_is_new_is_marked_until_it_is_read(site: Site, member: Browser) -> 
     assert "New since" not in somebody.get(page.url).text
 
 
+def test_everything_can_be_marked_as_read_as_far_as_it_was_shown(site: Site, member: Browser) -> None:
+    somebody = registered(site)
+    page = new_topic(member, "Before", "One")
+    shown = somebody.get("/?sort=newest")
+    new_topic(member, "Since", "One")
+    after = somebody.submit(shown, "Mark all as read")
+    assert "All topics are marked as read." in after.text
+
+    def unread() -> list[str]:
+        rows = re.findall(r'<li( class="unread")?>.*?<h2><a[^>]*>([^<]*)', somebody.get("/?sort=newest").source, re.S)
+        return [title for marked, title in rows if marked]
+
+    assert unread() == ["Since"]
+    member.submit(page, "Post message", body="Two")
+    wait_for(lambda: unread() == ["Since", "Before"], "the event")
+    assert "Two" in somebody.get(somebody.get("/?sort=newest").link("new posts")).text
+    somebody.submit(somebody.get("/"), "Mark all as read")
+    assert unread() == []
+    assert not somebody.get("/").has_button("Mark all as read")
+    assert not Browser(site.url).get("/").has_button("Mark all as read")
+    assert somebody.submit(shown, "Mark all as read", until="soon").status == 422
+
+
 def test_reading_goes_on_while_users_are_away_and_the_token_has_run_out(web: Site) -> None:
     somebody = registered(web)
     page = new_topic(somebody, "Still readable", "Indeed")
