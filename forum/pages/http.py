@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, TypeVar, get_args
@@ -57,6 +59,8 @@ VIEWS = "views"
 """A breaker of its own: without Redis nobody can compare views, which must not keep anybody from the other orders."""
 KEPT, SHORT = 256, 64 * 1024
 """Pages of topics and messages that are kept, and how long, in bytes, one may be for that."""
+OTHERS = 32
+"""Calls at a time that are made beside others."""
 PATIENCE_SECONDS = 3.0
 """Only what failed within this time is tried again: a visitor is waiting."""
 
@@ -86,10 +90,14 @@ class HttpPort:
         self._session = session
         self._timeout = connect_seconds, read_seconds
         self._tries = tries
+        self._others = ThreadPoolExecutor(OTHERS, "port")
         self._breakers = {
             module: pybreaker.CircuitBreaker(fail_max=8, reset_timeout=2, exclude=[Refused], name=module)
             for module in (*get_args(Module), VIEWS)
         }
+
+    def beside(self, call: Callable[[], Answer[Value]]) -> Callable[[], Answer[Value]]:
+        return self._others.submit(copy_context().run, call).result
 
     def look(self, module: Module) -> Answer[object]:
         return self._call(module, ANYTHING, "GET", LOOKS[module])

@@ -6,7 +6,7 @@ Branch by abstraction: the pages ask a `ForumPort` and never learn whether a mod
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Generic, Literal, Protocol, TypeVar
 
@@ -84,6 +84,10 @@ class ForumPort(Protocol):
     token: an access token. key: an Idempotency-Key, so that a form sent twice is done once.
     Raises PortError.
     """
+
+    def beside(self, call: Callable[[], Answer[Value]]) -> Callable[[], Answer[Value]]:
+        """`call`, begun already where to wait for it is most of its time. What it raises is raised to who asks."""
+        ...
 
     def look(self, module: Module) -> Answer[object]:
         """Who serves the module now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import get_args
 
 from flask import Response, flash, request, url_for
@@ -43,8 +44,9 @@ def mark_all_read() -> Response:
 def topic(topic_id: int) -> Response:
     """Two parts from two modules; the page stands as long as one of them is there."""
     last = at_the_end()
+    begun = port().beside(partial(port().messages, topic_id, None if last else cursor(), last))
     about = read_part(port().topic, topic_id, peek=bool(position()) and not last)
-    messages = part(port().messages, topic_id, None if last else cursor(), last)
+    messages = part(begun)
     new = _mark_read(about, messages)
     here = {message.id: message for message in messages.items} if messages else {}
     answering = here.get(request.args.get("reply_to", 0, type=int))
