@@ -1,5 +1,7 @@
 """Search finds the latest matches first: the index knows in which block of ids a row is.
 
+The old one goes last: the forum is read while the new one is made.
+
 Revision ID: 0005
 """
 
@@ -9,8 +11,9 @@ revision = "0005"
 down_revision = "0004"
 
 TOPICS = """
+CREATE INDEX topics_new_idx ON topics USING gin ((search || array_to_tsvector(ARRAY[' ' || (id >> 13)::text])));
 DROP INDEX topics_search_idx;
-CREATE INDEX topics_search_idx ON topics USING gin ((search || array_to_tsvector(ARRAY[' ' || (id >> 13)::text])));
+ALTER INDEX topics_new_idx RENAME TO topics_search_idx;
 """
 
 
