@@ -44,7 +44,8 @@ def test_topics_come_latest_first_each_once_while_new_ones_are_opened(
         assert page["next"], f"{set(mine) - {topic['id'] for topic in found}} never came"
         found += page["items"]
         cursor = page["next"]
-        late.append(author.topic("late")["id"])
+        if not found[-1]["pinned"]:  # one that is opened before comes behind those, so it is rightly found
+            late.append(author.topic("late")["id"])
     key = (
         (lambda topic: topic["id"])
         if sort == "newest"
