@@ -31,6 +31,8 @@ FAILURES = 5
 """Calls that fail one after another before no more are made for `RESET_SECONDS`."""
 RESET_SECONDS = 2.0
 CACHE_SECONDS = 60
+KEPT_SECONDS, KEPT = 1.0, 4096
+"""For how long, and of how many users, names are not even looked for in the cache."""
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +69,7 @@ class Remote:
         self._url = api_url
         self._redis = redis
         self._deadline = deadline
+        self._kept: dict[int, tuple[float, Author]] = {}
         self._http = requests.Session()
         self._http.trust_env = False  # a proxy for the outside is none for us
         self._http.mount(api_url, MeasuredAdapter(pool_maxsize=32))
@@ -107,15 +110,21 @@ class Remote:
     # --- the cache --------------------------------------------------------------------------------------------------
 
     def _cached(self, user_ids: list[int]) -> dict[int, Author]:
+        now = time.monotonic()
+        kept = {user_id: self._kept.get(user_id, (0.0, None)) for user_id in user_ids}
+        known = {user_id: author for user_id, (until, author) in kept.items() if author and now < until}
+        others = [user_id for user_id in user_ids if user_id not in known]
         try:
-            entries = self._redis.mget([_author_key(user_id) for user_id in user_ids]) if user_ids else []
+            entries = self._redis.mget([_author_key(user_id) for user_id in others]) if others else []
         except RedisError:
-            return {}
-        return {
-            user_id: Author.model_validate_json(entry)
-            for user_id, entry in zip(user_ids, entries, strict=True)
-            if entry is not None
-        }
+            return known
+        if len(self._kept) > KEPT:
+            self._kept = {}
+        for user_id, entry in zip(others, entries, strict=True):
+            if entry is not None:
+                known[user_id] = Author.model_validate_json(entry)
+                self._kept[user_id] = now + KEPT_SECONDS, known[user_id]
+        return known
 
     def _cache(self, authors: Iterable[Author]) -> None:
         try:

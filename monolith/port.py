@@ -9,27 +9,27 @@ moved finds the same Idempotency-Key with the same fingerprint.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextvars import Context
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import unquote_to_bytes
 
 import psycopg
-import requests
 from flask import Flask, g
 from pydantic import ValidationError
-from requests.adapters import BaseAdapter
 from sqlalchemy.exc import SQLAlchemyError
+from urllib3 import HTTPHeaderDict
 from werkzeug.test import run_wsgi_app
 
 from forum.application import database, resources
 from forum.database import AnyConnection
-from forum.pages.http import VIEWS, HttpPort
+from forum.pages.http import VIEWS, HttpPort, Reply, Request
 from forum.pages.port import Answer, Module, Sort
 from forum.problems import Problem
 from forum.schemas import PAGE, Message, MessagesQuery, Page, Topic, TopicsQuery
 from forum.tokens import InvalidTokenError, Issuer, verify
+from forum.tracing import traceparent
 from monolith.messages import MESSAGES
 from monolith.topics import TOPICS
 
@@ -38,56 +38,23 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
-HERE = "http://monolith.invalid"
-"""The address of ourselves: it must look like one, and reach nobody."""
+HOST = "monolith.invalid"
+"""The name of ourselves: it must look like one, and reach nobody."""
 
 
-class WsgiAdapter(BaseAdapter):
-    """Carries requests to an application in this process."""
-
-    def __init__(self, app: Flask) -> None:
-        super().__init__()
-        self._app = app
-
-    def send(
-        self,
-        request: requests.PreparedRequest,
-        stream: bool = False,  # noqa: ARG002
-        timeout: float | tuple[float, float] | tuple[float, None] | None = None,  # noqa: ARG002
-        verify: bool | str = True,  # noqa: ARG002
-        cert: bytes | str | tuple[bytes | str, bytes | str] | None = None,  # noqa: ARG002
-        proxies: Mapping[str, str] | None = None,  # noqa: ARG002
-    ) -> requests.Response:
-        # A context of its own, or Flask would take the page's application context for this request's: its `g`, and the
-        # database session that is scoped to it.
-        run: Callable[..., tuple[Iterable[bytes], str, Any]] = Context().run
-        body, status, headers = run(run_wsgi_app, self._app, _environ(request), buffered=True)
-        response = requests.Response()
-        code, _, response.reason = status.partition(" ")
-        response.status_code = int(code)
-        response.headers.update(headers)
-        response._content = b"".join(body)  # the one way to make a response that was not read from a socket
-        response.url, response.request = str(request.url), request
-        return response
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-def _environ(request: requests.PreparedRequest) -> WSGIEnvironment:
-    url = urlsplit(str(request.url))
+def _environ(request: Request) -> WSGIEnvironment:
+    path, _, query = request.target.partition("?")
     body = request.body or b""
-    assert isinstance(body, bytes)
     environ: WSGIEnvironment = {
         "REQUEST_METHOD": request.method,
         "SCRIPT_NAME": "",
-        "PATH_INFO": unquote_to_bytes(url.path).decode("latin-1"),  # PEP 3333
-        "QUERY_STRING": url.query,
-        "SERVER_NAME": url.hostname,
+        "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),  # PEP 3333
+        "QUERY_STRING": query,
+        "SERVER_NAME": HOST,
         "SERVER_PORT": "80",
         "SERVER_PROTOCOL": "HTTP/1.1",
         "REMOTE_ADDR": "127.0.0.1",
-        "HTTP_HOST": url.netloc,
+        "HTTP_HOST": HOST,
         "CONTENT_LENGTH": str(len(body)),
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": "http",
@@ -108,10 +75,8 @@ class InProcess(HttpPort):
     """The port of the pages of `app`, answered by `app`."""
 
     def __init__(self, app: Flask, keys: Issuer) -> None:
-        session = requests.Session()
-        session.mount(HERE, WsgiAdapter(app))
-        super().__init__(HERE, session)
-        self._keys = keys
+        super().__init__(f"http://{HOST}")
+        self._app, self._keys = app, keys
 
     def beside(self, call: Callable[[], Answer[Value]]) -> Callable[[], Answer[Value]]:
         return call  # here nobody waits for anybody else
@@ -157,6 +122,12 @@ class InProcess(HttpPort):
         database().give_back()
         return None
 
-    def _send(self, module: Module, request: requests.PreparedRequest) -> requests.Response:
+    def _exchange(self, module: Module, request: Request) -> Reply:  # noqa: ARG002
         database().give_back()  # a request needs a connection of its own, and may wait for another site
-        return super()._send(module, request)
+        # A context of its own, or Flask would take the page's application context for this request's: its `g`, and the
+        # database session that is scoped to it.
+        run: Callable[..., tuple[Iterable[bytes], str, Any]] = Context().run
+        if (trace := traceparent()) is not None:
+            request = request._replace(headers={**request.headers, "traceparent": trace})
+        body, status, headers = run(run_wsgi_app, self._app, _environ(request), buffered=True)
+        return Reply(int(status[:3]), HTTPHeaderDict(headers.items()), b"".join(body))

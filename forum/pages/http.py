@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar, get_args
+from urllib.parse import urlencode, urlsplit
 
 import pybreaker
-import requests
+import urllib3
+from flask import current_app
 from pydantic import TypeAdapter, ValidationError
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_random_exponential
 
@@ -36,7 +39,7 @@ from forum.schemas import (
     TopicChange,
     User,
 )
-from strangler.measured import MeasuredAdapter
+from strangler.measured import called
 
 Value = TypeVar("Value")
 
@@ -59,10 +62,26 @@ VIEWS = "views"
 """A breaker of its own: without Redis nobody can compare views, which must not keep anybody from the other orders."""
 KEPT, SHORT = 256, 64 * 1024
 """Pages of topics and messages that are kept, and how long, in bytes, one may be for that."""
-OTHERS = 32
-"""Calls at a time that are made beside others."""
+CONNECTIONS, OTHERS = 64, 32
+"""Kept open; and how many calls at a time are made beside others."""
+FAILURES = urllib3.exceptions.HTTPError, ValueError
+"""ValueError: what a visitor has in a cookie may be no value of a header."""
 PATIENCE_SECONDS = 3.0
 """Only what failed within this time is tried again: a visitor is waiting."""
+
+
+class Request(NamedTuple):
+    method: str
+    target: str
+    """Path and query."""
+    headers: Mapping[str, str]
+    body: bytes | None
+
+
+class Reply(NamedTuple):
+    status: int
+    headers: urllib3.HTTPHeaderDict
+    content: bytes
 
 
 class HttpPort:
@@ -76,20 +95,19 @@ class HttpPort:
     def __init__(
         self,
         base_url: str,
-        session: requests.Session | None = None,
         connect_seconds: float = 1.0,
         read_seconds: float = 12.0,
         tries: int = 3,
     ) -> None:
-        self._base = base_url.rstrip("/")
-        if session is None:
-            session = requests.Session()
-            for scheme in ("http://", "https://"):
-                session.mount(scheme, MeasuredAdapter(pool_maxsize=64))
-        session.trust_env = False  # a .netrc must not replace the visitor's token
-        self._session = session
-        self._timeout = connect_seconds, read_seconds
-        self._tries = tries
+        timeout = urllib3.Timeout(connect=connect_seconds, read=read_seconds)
+        self._prefix = urlsplit(base_url).path.rstrip("/")
+        self._site = urllib3.connection_from_url(base_url, maxsize=CONNECTIONS, timeout=timeout, retries=False)
+        self._tries = Retrying(
+            stop=stop_after_attempt(tries) | stop_after_delay(PATIENCE_SECONDS),
+            wait=wait_random_exponential(multiplier=0.05, max=0.5),
+            retry=retry_if_exception_type(Away),
+            reraise=True,
+        )
         self._others = ThreadPoolExecutor(OTHERS, "port")
         self._breakers = {
             module: pybreaker.CircuitBreaker(fail_max=8, reset_timeout=2, exclude=[Refused], name=module)
@@ -194,34 +212,37 @@ class HttpPort:
             headers["Content-Type"] = "application/json"
             # Not escaped to ASCII: 20,000 characters of any one script must stay under the limit for a body.
             data = json.dumps(body.model_dump(mode="json", exclude_unset=True), ensure_ascii=False).encode()
-        request = requests.Request(method, self._base + path, headers=headers, params=params, data=data).prepare()
-        tries = Retrying(
-            stop=stop_after_attempt(self._tries) | stop_after_delay(PATIENCE_SECONDS),
-            wait=wait_random_exponential(multiplier=0.05, max=0.5),
-            retry=retry_if_exception_type(Away),
-            reraise=True,
-        )
+        query = urlencode({name: value for name, value in (params or {}).items() if value is not None})
+        request = Request(method, f"{path}?{query}" if query else path, headers, data)
         try:
             # Not breaker.call(): that lets only one call at a time through.
             with self._breakers[breaker or module].calling():
-                response = tries(self._send, module, request)
-            content = response.content or b"null"
+                reply = self._tries(self._send, module, request)
+            content = reply.content or b"null"
             page = shape in (TOPICS, MESSAGES) and len(content) <= SHORT
             value = (_same if page else _read)(shape, content)
         except (pybreaker.CircuitBreakerError, ValidationError) as error:
             raise Away(module) from error
-        return Answer(value, module, response.headers.get("X-Served-By", ""))
+        return Answer(value, module, reply.headers.get("X-Served-By", ""))
 
-    def _send(self, module: Module, request: requests.PreparedRequest) -> requests.Response:
-        try:
-            response = self._session.send(request, timeout=self._timeout, allow_redirects=False)
-        except requests.RequestException as error:
-            raise Away(module) from error
-        if response.status_code >= 500:
+    def _send(self, module: Module, request: Request) -> Reply:
+        reply = self._exchange(module, request)
+        if reply.status >= 500:
             raise Away(module)
-        if response.status_code >= 300:
-            raise _refused(module, response)
-        return response
+        if reply.status >= 300:
+            raise _refused(module, reply)
+        return reply
+
+    def _exchange(self, module: Module, request: Request) -> Reply:
+        method, target, headers, body = request
+        with called(current_app.extensions["strangler"].site, module, "call") as call:
+            try:
+                # Not requests, which takes 0.3 ms of CPU more for each: pages make two calls, and wait for them.
+                answer = self._site.urlopen(method, self._prefix + target, body, headers, redirect=False)
+            except FAILURES as error:
+                raise Away(module) from error
+            call.status = answer.status
+        return Reply(answer.status, answer.headers, answer.data)
 
 
 def _read(shape: TypeAdapter[Value], content: bytes) -> Value:
@@ -232,16 +253,14 @@ _same = lru_cache(KEPT)(_read)
 """Of the same content the same object: what has been made of it is found by it (forum.pages.fragments)."""
 
 
-def _refused(module: Module, response: requests.Response) -> Refused:
+def _refused(module: Module, reply: Reply) -> Refused:
     try:
-        problem = response.json()
+        problem = json.loads(reply.content)
     except ValueError:
         problem = {}
     if not isinstance(problem, dict):
         problem = {}
     errors = {str(error.get("field")): str(error.get("message")) for error in problem.get("errors") or []}
-    detail = str(problem.get("detail") or response.reason)
-    told = response.headers
-    return Refused(
-        module, response.status_code, detail, errors, told.get("X-Served-By", ""), told.get("Retry-After", "")
-    )
+    detail = str(problem.get("detail") or http.client.responses.get(reply.status, reply.status))
+    told = reply.headers
+    return Refused(module, reply.status, detail, errors, told.get("X-Served-By", ""), told.get("Retry-After", ""))
