@@ -12,7 +12,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.routing import BaseConverter
 
 from forum.problems import Problem, from_validation, not_found
-from forum.schemas import MAX_ID, Input, Query
+from forum.schemas import MAX_ID, Input, Page, Query
 
 MAX_BODY = 256 * 1024
 """Room for the longest message in any script, whether its JSON or form escapes it or not."""
@@ -46,7 +46,8 @@ def query(schema: type[Asked]) -> Asked:
 
 
 def answer(content: BaseModel, status: int = 200, location: str | None = None) -> Response:
-    response = Response(content.model_dump_json(), status, mimetype="application/json")
+    text = content.as_json if isinstance(content, Page) else content.model_dump_json()
+    response = Response(text, status, mimetype="application/json")
     if location is not None:
         response.headers["Location"] = location
     return response

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import (
@@ -385,3 +386,7 @@ class Page(Output, Generic[Item]):
     def __hash__(self) -> int:
         """To look up what has been made of this very page: its items are too many to be looked at each time."""
         return id(self)
+
+    @cached_property
+    def as_json(self) -> str:
+        return self.model_dump_json()
