@@ -35,6 +35,8 @@ class Gateway:
     samples: Mapping[Key, float] = field(default_factory=dict)
     windows: tuple[Window, ...] = ()
     """Of each of its processes."""
+    lately: bool = False
+    """Whether people came through its doors not long ago."""
 
     def ready(self) -> dict[str, bool]:
         """Server's address -> whether the gateway sends it requests."""

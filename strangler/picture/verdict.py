@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 PROMISES = {
-    "lost": "{n} acknowledged writes lost", "doubled": "{n} writes doubled", "stale": "{n} reads were stale",
-    "wrong": "{n} answers were wrong", "failed": "{n} requests failed",
+    "lost": "acknowledged writes lost", "doubled": "writes doubled", "stale": "stale reads", "wrong": "wrong answers",
+    "failed": "requests failed",
 }  # fmt: skip
 
 
@@ -19,7 +19,7 @@ def verdict(state: dict[str, Any]) -> dict[str, Any]:
 
 def _bad(state: dict[str, Any]) -> list[str]:
     promises = state["promises"] or {}
-    found = [text.format(n=f"{promises[name]:,}") for name, text in PROMISES.items() if promises.get(name)]
+    found = [f"{text}: {promises[name]:,}" for name, text in PROMISES.items() if promises.get(name)]
     if state["gateway"]["state"] == "away":
         found.append("the gateway does not answer")
     if state["redis"] and state["redis"]["state"] == "away":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import socket
 import threading
 import time
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 from strangler import routes
 from strangler.config import Config
 from strangler.errors import StranglerError
-from strangler.picture.assemble import assemble
+from strangler.picture.assemble import assemble, comes
 from strangler.picture.history import SECONDS, History
 from strangler.picture.moves import Watched
 from strangler.picture.promises import promises
@@ -26,6 +27,9 @@ from strangler.picture.seen import APPLICATION, APPLICATION_NAMES, GATEWAY_NAMES
 
 PATIENCE_SECONDS = 10.0
 """Who takes connections but has no time to answer is not away before."""
+
+LATELY_SECONDS = 10.0
+"""Applications are looked at less often than the gateway: so long they may seem to be asked when nobody comes."""
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +60,7 @@ class Watch:
     _sites: dict[str, list[Instance]] = field(default_factory=dict)
     _instances: dict[str, Instance] = field(default_factory=dict)
     _gateway: Gateway = field(default_factory=Gateway)
+    _came: float = field(default=-math.inf)
     _promises: dict[str, Any] | None = None
     _redis: bool | None = None
     _default: str | None = None
@@ -92,7 +97,11 @@ class Watch:
             self._series.pop(gone, None)
         self._doors = urls
         if answered or not slow:
-            self._gateway = Gateway(bool(answered), found, tuple(window for window in answered if window))
+            windows = tuple(window for window in answered if window)
+            if any(comes(window, self.sources.doors) for window in windows):
+                self._came = time.monotonic()
+            lately = time.monotonic() - self._came < LATELY_SECONDS
+            self._gateway = Gateway(bool(answered), found, windows, lately)
 
     def _fetch(self, url: str, names: tuple[str, ...]) -> dict[Key, float]:
         """Raises AwayError; not `slow` any more when nothing has come for PATIENCE_SECONDS."""
@@ -211,7 +220,7 @@ def _addresses(host: str | None, port: int) -> list[str]:
 
 def _kind(line: str) -> str:
     """A count that grows is one and the same problem."""
-    return line.lstrip("0123456789, ")
+    return line.rstrip("0123456789,").removesuffix(": ")
 
 
 def _again(seconds: float, look: Callable[[], None]) -> None:

@@ -103,7 +103,7 @@ def test_an_owner_moves_and_old_trouble_goes_away(stage: Stage, browser: Browser
     stage.put(canned.broken())
     complaints: list[str] = []
     page = opened(browser, stage, "light", complaints)
-    expect(page.locator("#verdict")).to_contain_text("37 requests failed")
+    expect(page.locator("#verdict")).to_contain_text("requests failed: 37")
     before = page.locator(".chip.owner.m0").get_attribute("style")
     stage.put(canned.at_stage_1())
     expect(page.locator("#verdict")).to_have_class("quiet")

@@ -59,7 +59,7 @@ def test_rates_errors_and_latency_are_the_gateways() -> None:
 
 def test_what_is_broken_is_named() -> None:
     assert picture(canned.broken())["verdict"]["bad"] == [
-        "37 requests failed", "topics does not answer", "messages: replication messages → monolith is broken",
+        "requests failed: 37", "topics does not answer", "messages: replication messages → monolith is broken",
     ]  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def test_what_is_broken_is_named() -> None:
         ({"gateway": Gateway(up=False)}, "the gateway does not answer"),
         ({"redis": False}, "Redis does not answer"),
         ({"databases": {"monolith": True, "users": False}}, "the database of users does not answer"),
-        ({"promises": {**canned.KEPT, "doubled": 1}}, "1 writes doubled"),
+        ({"promises": {**canned.KEPT, "doubled": 1}}, "writes doubled: 1"),
     ],
 )
 def test_one_thing_that_breaks_at_stage_5_is_seen(change: dict[str, Any], said: str) -> None:
@@ -89,6 +89,15 @@ def test_without_a_gateway_the_monolith_is_measured_directly() -> None:
     state = picture(replace(canned.at_stage_1(), gateway=Gateway(up=False), default=None))
     assert (state["stage"], state["gateway"]["state"], state["verdict"]["level"]) == ("0-monolith", "absent", "quiet")
     assert state["flow"]["rps"] == 20  # two replicas, 50 requests each, in 5 s
+
+
+def test_nobody_comes_past_a_gateway_through_which_they_came_a_moment_ago() -> None:
+    idle = canned.gateway({"monolith": 0})
+    seen = replace(canned.at_stage_1(), gateway=idle)
+    assert picture(seen)["direct"], "stage 1: the old entrance is still open"
+    assert not picture(replace(seen, gateway=replace(idle, lately=True)))["direct"]
+    seen = replace(canned.topics_are_copied(), gateway=idle)
+    assert not picture(seen)["direct"], "a service asks the monolith"
 
 
 def test_an_idle_gateway_is_known_to_be_idle() -> None:
