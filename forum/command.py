@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import click
 from redis import Redis
 
 from forum import redis_client
-from forum.settings import DatabaseSettings, SettingsError, ViewsSettings, read
+from forum.settings import DatabaseSettings, Environment, SettingsError, ViewsSettings, read
+
+Wanted = TypeVar("Wanted", bound=Environment)
 
 
 class Refused(click.ClickException):
@@ -17,16 +21,17 @@ class Refused(click.ClickException):
 
 def dsn() -> str:
     """DATABASE_URL. Raises Refused."""
-    try:
-        return read(DatabaseSettings).database_url.get_secret_value()
-    except SettingsError as error:
-        raise Refused(str(error)) from None
+    return _read(DatabaseSettings).database_url.get_secret_value()
 
 
 def redis() -> Redis | None:
     """That of REDIS_URL; None when there is none. Raises Refused."""
+    url = _read(ViewsSettings).redis_url
+    return redis_client.connect(url, timeout=5) if url else None
+
+
+def _read(settings: type[Wanted]) -> Wanted:
     try:
-        url = read(ViewsSettings).redis_url
+        return read(settings)
     except SettingsError as error:
         raise Refused(str(error)) from None
-    return redis_client.connect(url, timeout=5) if url else None

@@ -7,12 +7,12 @@ import json
 from typing import TypeVar
 
 from flask import Flask, Response, request
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.routing import BaseConverter
 
 from forum.problems import Problem, from_validation, not_found
-from forum.schemas import MAX_ID, Input, Page, Query
+from forum.schemas import MAX_ID, Input, Output, Query
 
 MAX_BODY = 256 * 1024
 """Room for the longest message in any script, whether its JSON or form escapes it or not."""
@@ -45,9 +45,8 @@ def query(schema: type[Asked]) -> Asked:
         raise from_validation(error) from None
 
 
-def answer(content: BaseModel, status: int = 200, location: str | None = None) -> Response:
-    text = content.as_json if isinstance(content, Page) else content.model_dump_json()
-    response = Response(text, status, mimetype="application/json")
+def answer(content: Output, status: int = 200, location: str | None = None) -> Response:
+    response = Response(content.as_json, status, mimetype="application/json")
     if location is not None:
         response.headers["Location"] = location
     return response

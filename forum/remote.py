@@ -111,8 +111,9 @@ class Remote:
 
     def _cached(self, user_ids: list[int]) -> dict[int, Author]:
         now = time.monotonic()
-        kept = {user_id: self._kept.get(user_id, (0.0, None)) for user_id in user_ids}
-        known = {user_id: author for user_id, (until, author) in kept.items() if author and now < until}
+        known = {
+            user_id: kept[1] for user_id in user_ids if (kept := self._kept.get(user_id)) is not None and now < kept[0]
+        }
         others = [user_id for user_id in user_ids if user_id not in known]
         try:
             entries = self._redis.mget([_author_key(user_id) for user_id in others]) if others else []

@@ -156,17 +156,20 @@ def _moment(value: object) -> datetime:
 _MOMENT: TypeAdapter[datetime] = TypeAdapter(AwareDatetime)
 
 
+Moment = Annotated[datetime, BeforeValidator(_moment)]
+
+
 class Reading(Input):
     """How far a reader got in a topic: the last message they saw, and when that was written."""
 
     message_id: Annotated[int, Field(ge=1, le=MAX_ID)]
-    until: Annotated[datetime, BeforeValidator(_moment)]
+    until: Moment
 
 
 class AllRead(Input):
     """Up to when everything counts as read."""
 
-    until: Annotated[datetime, BeforeValidator(_moment)]
+    until: Moment
 
 
 class NewMessage(Input):
@@ -247,6 +250,10 @@ class Output(BaseModel):
         from_attributes=True, use_attribute_docstrings=True, json_schema_serialization_defaults_required=True,
         frozen=True,  # what was once found may be shown many times
     )  # fmt: skip
+
+    @cached_property
+    def as_json(self) -> str:
+        return self.model_dump_json()
 
 
 class Author(Output):
@@ -386,7 +393,3 @@ class Page(Output, Generic[Item]):
     def __hash__(self) -> int:
         """To look up what has been made of this very page: its items are too many to be looked at each time."""
         return id(self)
-
-    @cached_property
-    def as_json(self) -> str:
-        return self.model_dump_json()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -58,7 +59,7 @@ class Search:
         self._every = Statement(every)
         self._among = Statement(every.where(_match(cast(bindparam("blocks"), TSQUERY))))
 
-    def found(self, connection: AnyConnection, asked: SearchQuery) -> tuple[list[int], str | None]:
+    def found(self, connection: AnyConnection, asked: SearchQuery) -> tuple[Sequence[int], str | None]:
         """The ids of a page of matches, the latest first, and the next page's cursor. Raises Problem (422).
 
         A GIN index has no order: of a word that many rows have all would be fetched and sorted for the latest. So first
@@ -72,8 +73,7 @@ class Search:
         rows = self._among.rows(connection, blocks=f"' {block}' | ' {block - 1}'", **values)
         if len(rows) <= asked.limit and block > 1:
             rows = self._every.rows(connection, **values)
-        ids, cursor = paging.page([id for (id,) in rows], asked.limit, "search", lambda id: (id,))
-        return list(ids), cursor
+        return paging.page([id for (id,) in rows], asked.limit, "search", lambda id: (id,))
 
 
 def _match(query: ColumnElement[Any]) -> ColumnElement[bool]:

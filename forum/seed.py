@@ -80,11 +80,10 @@ def seed(
     try:
         with psycopg.connect(dsn, connect_timeout=5) as connection:
             _make_room(connection, replace)
-            _fill(connection, Random(rng_seed), users, topics, messages, _hash(password), until, console)  # noqa: S311
+            sizes = _fill(connection, Random(rng_seed), users, topics, messages, _hash(password), until, console)  # noqa: S311
         with psycopg.connect(dsn, autocommit=True) as connection:
             for table in CONTENT:  # so that the first pages are planned with the truth
                 connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(table)))
-            sizes = connection.execute("SELECT id, message_count FROM topics ORDER BY id").fetchall()
     except psycopg.errors.UndefinedTable as error:
         raise SeedError("the forum's tables are not there; make them first: forum migrate") from error
     except psycopg.Error as error:
@@ -117,7 +116,8 @@ def _make_room(connection: psycopg.Connection[Any], replace: bool) -> None:
 def _fill(
     connection: psycopg.Connection[Any], random: Random, users: int, topics: int, messages: int,
     password_hash: str, until: datetime, console: Console | None,
-) -> None:  # fmt: skip
+) -> list[int]:  # fmt: skip
+    """Answers how many messages each topic has."""
     plan = seed_plan.make(random, users, topics, messages, until)
     taken = {"moderator", "demo"}
     people = [("moderator", "Moderator", "Keeps an eye on things."), ("demo", "Demo", "Try me.")]
@@ -132,20 +132,13 @@ def _fill(
         ):
             bulk.copy(cursor, table, names, rows, bulk.bar(progress, table, total))
             cursor.execute("SELECT setval(pg_get_serial_sequence(%s, 'id'), %s)", (table, total))
+    return [len(posts) for posts in plan.topics]
 
 
 USERS = ("id", "username", "display_name", "email", "bio", "role", "password_hash", "created_at", "updated_at")
 TOPICS = (
-    "id",
-    "author_id",
-    "title",
-    "locked",
-    "pinned",
-    "message_count",
-    "last_activity_at",
-    "created_at",
-    "updated_at",
-)
+    "id", "author_id", "title", "locked", "pinned", "message_count", "last_activity_at", "created_at", "updated_at",
+)  # fmt: skip
 MESSAGES = ("id", "topic_id", "author_id", "reply_to", "body", "created_at", "updated_at")
 
 
@@ -169,9 +162,9 @@ def _topics(random: Random, plan: seed_plan.Plan, threads: list[seed_text.Thread
         yield id, posts[0].author, about.title, locked, id in pinned, len(posts), last, opened, opened
 
 
-def _views(random: Random, sizes: list[tuple[int, int]]) -> dict[int, int]:
+def _views(random: Random, sizes: list[int]) -> dict[int, int]:
     """Topic -> how often it was viewed: some times for each message."""
-    return {id: round(messages * random.lognormvariate(2.5, 0.6)) for id, messages in sizes}
+    return {id: round(messages * random.lognormvariate(2.5, 0.6)) for id, messages in enumerate(sizes, start=1)}
 
 
 def _messages(

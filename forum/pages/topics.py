@@ -22,13 +22,8 @@ def index() -> Response:
     sort: Sort = next((each for each in get_args(Sort) if each == request.args.get("sort")), "activity")
     at = request.args.get("cursor") or None
     found = read_part(port().topics, sort, at)
-    return page(
-        "index.html", 503 if found is None else 200, topics=found, sort=sort, first=at is None, form=Form(), now=_now()
-    )  # fmt: skip
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat()
+    form = Form(until=datetime.now(UTC).isoformat())
+    return page("index.html", 503 if found is None else 200, topics=found, sort=sort, first=at is None, form=form)
 
 
 @pages.post("/read")

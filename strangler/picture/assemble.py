@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
 from typing import Any
 
 from strangler.config import Config, Stage
-from strangler.picture.scrape import Flow, Window, flows, whole
+from strangler.picture.scrape import Flow, flows, whole
 from strangler.picture.seen import Instance, Seen
 from strangler.picture.verdict import verdict
 
@@ -27,7 +26,7 @@ def assemble(config: Config, seen: Seen) -> dict[str, Any]:
     default = stage.default if stage else seen.default
     # Nobody at the door, and yet requests are served: people don't come through the gateway. Once a module has moved
     # they all do, and who is asked then is asked by another application.
-    outside = not (seen.gateway.lately or _moving(door)) and not (stage and stage.moved)
+    outside = not (seen.came_lately or _moving(door)) and not (stage and stage.moved)
     direct = {site: flow for site, flow in served.items() if outside and flow and site == default and _moving(flow)}
     sites = [
         _site(config, name, seen, served.get(name), None if direct else through.get(name), default, modules)
@@ -59,19 +58,10 @@ def _moving(flow: Flow | None) -> bool:
 def _door(seen: Seen) -> Flow | None:
     if not seen.gateway.up or not seen.gateway.windows:
         return None
-    return _through(seen.gateway.windows, seen.doors)
-
-
-def _through(windows: Iterable[Window], doors: Collection[str]) -> Flow:
     found: dict[str, Flow] = flows(
-        windows, ENTRYPOINT, lambda labels: "in" if labels.get("entrypoint") in doors else None
+        seen.gateway.windows, ENTRYPOINT, lambda labels: "in" if labels.get("entrypoint") in seen.doors else None
     )
     return found.get("in", {"rps": 0.0, "errors": 0.0, "p95_ms": None})
-
-
-def comes(window: Window, doors: Collection[str]) -> bool:
-    """Whether anybody came through these doors of the gateway."""
-    return _moving(_through([window], doors))
 
 
 def _served(instances: list[Instance]) -> Flow | None:

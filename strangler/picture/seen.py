@@ -35,8 +35,6 @@ class Gateway:
     samples: Mapping[Key, float] = field(default_factory=dict)
     windows: tuple[Window, ...] = ()
     """Of each of its processes."""
-    lately: bool = False
-    """Whether people came through its doors not long ago."""
 
     def ready(self) -> dict[str, bool]:
         """Server's address -> whether the gateway sends it requests."""
@@ -62,3 +60,5 @@ class Seen:
     promises: Mapping[str, Any] | None = None
     doors: frozenset[str] = frozenset({"public"})
     """The gateway's entry points by which people come in."""
+    came_lately: bool = False
+    """Whether people came through these not long ago."""

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from strangler import routes
 from strangler.config import Config
 from strangler.errors import StranglerError
-from strangler.picture.assemble import assemble, comes
+from strangler.picture.assemble import assemble
 from strangler.picture.history import SECONDS, History
 from strangler.picture.moves import Watched
 from strangler.picture.promises import promises
@@ -60,7 +60,7 @@ class Watch:
     _sites: dict[str, list[Instance]] = field(default_factory=dict)
     _instances: dict[str, Instance] = field(default_factory=dict)
     _gateway: Gateway = field(default_factory=Gateway)
-    _came: float = field(default=-math.inf)
+    _came: float = -math.inf
     _promises: dict[str, Any] | None = None
     _redis: bool | None = None
     _default: str | None = None
@@ -97,11 +97,7 @@ class Watch:
             self._series.pop(gone, None)
         self._doors = urls
         if answered or not slow:
-            windows = tuple(window for window in answered if window)
-            if any(comes(window, self.sources.doors) for window in windows):
-                self._came = time.monotonic()
-            lately = time.monotonic() - self._came < LATELY_SECONDS
-            self._gateway = Gateway(bool(answered), found, windows, lately)
+            self._gateway = Gateway(bool(answered), found, tuple(window for window in answered if window))
 
     def _fetch(self, url: str, names: tuple[str, ...]) -> dict[Key, float]:
         """Raises AwayError; not `slow` any more when nothing has come for PATIENCE_SECONDS."""
@@ -181,11 +177,15 @@ class Watch:
             gateway=self._gateway, sites=self._sites, databases=databases, redis=self._redis, default=self._default,
             modules={name: module.standing for name, module in self._modules.items()}, promises=self._promises,
             doors=self.sources.doors, services=self._services,
+            came_lately=time.monotonic() - self._came < LATELY_SECONDS,
         )  # fmt: skip
 
     def picture(self) -> None:
         now = time.time()
         found = assemble(self.config, self.seen())
+        door = found["gateway"]["door"]
+        if door and door["rps"]:
+            self._came = time.monotonic()
         history = self._history
         history.sample(now, found["flow"])
         for name, module in self._modules.items():

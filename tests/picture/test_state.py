@@ -95,7 +95,7 @@ def test_nobody_comes_past_a_gateway_through_which_they_came_a_moment_ago() -> N
     idle = canned.gateway({"monolith": 0})
     seen = replace(canned.at_stage_1(), gateway=idle)
     assert picture(seen)["direct"], "stage 1: the old entrance is still open"
-    assert not picture(replace(seen, gateway=replace(idle, lately=True)))["direct"]
+    assert not picture(replace(seen, came_lately=True))["direct"]
     seen = replace(canned.topics_are_copied(), gateway=idle)
     assert not picture(seen)["direct"], "a service asks the monolith"
 
