@@ -11,20 +11,23 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
 from forum import schemas
-from forum.application import db, owns, part, reading
+from forum.application import db, owns, part
 from forum.events import emit
 from forum.idempotency import idempotent
 from forum.messages import Messages
-from forum.payload import answer, body, no_content, query
+from forum.payload import answer, body, no_content
 from forum.problems import Problem, forbidden, invalid, not_found
 from forum.remote import Remote
 from forum.tokens import authenticated, identity
+from forum.views import read_messages
 from monolith.authors import insert
 from monolith.models import Message, Topic, User, messages_idempotency
 
 blueprint = Blueprint("messages", __name__, url_prefix="/api/messages")
 
 MESSAGES = Messages(Message.__table__, User.__table__)
+
+read_messages(blueprint, MESSAGES)
 
 
 def _check_topic() -> None:
@@ -77,21 +80,6 @@ def _check_reply(new: schemas.NewMessage) -> None:
     here = (Message.id == new.reply_to) & (Message.topic_id == new.topic_id)
     if not schemas.possible(new.reply_to) or db().scalar(select(Message.id).where(here)) is None:
         raise _no_reply()
-
-
-@blueprint.get("")
-def listing() -> Response:
-    return answer(MESSAGES.listed(reading(), query(schemas.MessagesQuery)))
-
-
-@blueprint.get("/search")
-def find() -> Response:
-    return answer(MESSAGES.found(reading(), query(schemas.SearchQuery)))
-
-
-@blueprint.get("/<id:message_id>")
-def read(message_id: int) -> Response:
-    return answer(MESSAGES.one(reading(), message_id))
 
 
 @blueprint.patch("/<id:message_id>")

@@ -8,19 +8,21 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
 from forum import schemas
-from forum.application import db, reading
+from forum.application import db
 from forum.events import emit
 from forum.idempotency import idempotent
 from forum.messages import Messages
-from forum.payload import answer, body, no_content, query
+from forum.payload import answer, body, no_content
 from forum.problems import Problem, forbidden, invalid, not_found, unauthorized
 from forum.remote import elsewhere
 from forum.tokens import authenticated, identity
+from forum.views import read_messages
 from services.messages.models import Message, messages_idempotency
 
 MESSAGES = Messages(Message.__table__, lambda ids: elsewhere().authors(ids))
 
 blueprint = Blueprint("messages", __name__, url_prefix="/api/messages")
+read_messages(blueprint, MESSAGES)
 
 
 def _look_up() -> None:
@@ -82,21 +84,6 @@ def _check_reply(new: schemas.NewMessage) -> None:
     here = (Message.id == new.reply_to) & (Message.topic_id == new.topic_id)
     if not schemas.possible(new.reply_to) or db().scalar(select(Message.id).where(here)) is None:
         raise _no_reply()
-
-
-@blueprint.get("")
-def listing() -> Response:
-    return answer(MESSAGES.listed(reading(), query(schemas.MessagesQuery)))
-
-
-@blueprint.get("/search")
-def find() -> Response:
-    return answer(MESSAGES.found(reading(), query(schemas.SearchQuery)))
-
-
-@blueprint.get("/<id:message_id>")
-def read(message_id: int) -> Response:
-    return answer(MESSAGES.one(reading(), message_id))
 
 
 @blueprint.patch("/<id:message_id>")

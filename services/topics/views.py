@@ -6,14 +6,15 @@ from flask import Blueprint, Response, after_this_request, g, request
 from sqlalchemy import func, select
 
 from forum import schemas, viewcounts
-from forum.application import db, reading, resources
+from forum.application import db, resources
 from forum.events import emit
 from forum.idempotency import idempotent
-from forum.payload import answer, body, no_content, query
+from forum.payload import answer, body, no_content
 from forum.problems import forbidden, not_found, unauthorized
 from forum.remote import elsewhere
-from forum.tokens import authenticated, identity, reader
+from forum.tokens import authenticated, identity
 from forum.topics import Topics
+from forum.views import read_topics
 from services.topics.models import Topic, TopicRead, topics_idempotency
 
 TOPICS = Topics(
@@ -21,6 +22,7 @@ TOPICS = Topics(
 )
 
 blueprint = Blueprint("topics", __name__, url_prefix="/api/topics")
+read_topics(blueprint, TOPICS, topics_idempotency)
 
 
 def _look_up_me() -> None:
@@ -38,38 +40,6 @@ def create() -> Response:
     db().add(topic)
     db().flush()
     return answer(_shown(topic.id, 0), 201, f"/api/topics/{topic.id}")
-
-
-@blueprint.get("")
-def listing() -> Response:
-    return answer(TOPICS.listed(reading(), query(schemas.TopicsQuery), reader()))
-
-
-@blueprint.get("/search")
-def find() -> Response:
-    return answer(TOPICS.found(reading(), query(schemas.SearchQuery), reader()))
-
-
-@blueprint.get("/<id:topic_id>")
-def read(topic_id: int) -> Response:
-    peek = query(schemas.TopicQuery).peek or request.method == "HEAD"
-    return answer(TOPICS.one(reading(), topic_id, reader(), peek))
-
-
-@blueprint.put("/read")
-@authenticated
-@idempotent(topics_idempotency)
-def mark_all_read() -> Response:
-    TOPICS.mark_all_read(db(), identity().id, body(schemas.AllRead))
-    return no_content()
-
-
-@blueprint.put("/<id:topic_id>/read")
-@authenticated
-@idempotent(topics_idempotency)
-def mark_read(topic_id: int) -> Response:
-    TOPICS.mark_read(db(), identity().id, topic_id, body(schemas.Reading))
-    return no_content()
 
 
 def _look_up() -> None:
