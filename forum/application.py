@@ -40,10 +40,17 @@ class Resources:
     database: Database | None
 
 
+class Application(Flask):
+    """Its views and hooks are plain functions; Flask would look at each of them in every request."""
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func
+
+
 def base_app(site: str, settings: Settings, *, keys: Keys, database: Database | None = None) -> Flask:
     """An application named `site` with everything but its views. Connects to nothing yet."""
     logs.configure(settings.log_level, site)
-    app = Flask(f"{site}.app")
+    app = Application(f"{site}.app")
     strangler = Strangler()
     redis = connect(settings.redis_url, timeout=0.25)  # requests can do without Redis, so they don't wait for it long
     app.extensions["forum"] = Resources(settings, redis, strangler, database)

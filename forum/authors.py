@@ -19,6 +19,8 @@ Authors = FromClause | Callable[[Iterable[int | None]], Known]
 Named = tuple[int, str | None, str | None]
 """Of an author: id, username, display name, as far as they are known. (A tuple can be looked up in a cache.)"""
 NAMES = ("username", "display_name")
+SECONDS = 60.0
+"""For how long names are shown that had to be asked for. (An event says sooner that one has changed.)"""
 
 
 def of_join(id: int | None, username: str | None, display_name: str | None) -> Named | None:

@@ -55,6 +55,11 @@ class Operation:
     idempotent: bool = False
     refusals: Mapping[int, str] = field(default_factory=dict)
 
+    @property
+    def tagged(self) -> bool:
+        """Whether its answers have an ETag."""
+        return self.method == "GET" and self.module in ("topics", "messages")
+
     def refused(self) -> dict[int, str]:
         """Every status of 400 and above that it may answer with, and why."""
         reasons: dict[int, list[str]] = {}
@@ -225,6 +230,10 @@ CONVENTIONS = {
         f"A body has at most {MAX_BODY} bytes, a page at most {schemas.MAX_PAGE} items. Fields that are not named here "
         "are refused in bodies and ignored in queries. No text may contain NUL. Answers may have more fields one day."
     ),
+    "Asking again": (
+        "Answers to reads of topics and messages have an ETag. Sent as If-None-Match with the same question it gets a "
+        "304 as long as nothing was written, and for a minute at most."
+    ),
     "Errors": (
         "Every refusal is application/problem+json (RFC 9457): detail for a person, errors by field for a program. "
         "With 503 and 429 nothing was done: send it again after the seconds in Retry-After."
@@ -268,6 +277,7 @@ EXAMPLES: dict[str, Any] = {
     "peek": True,
     "pinned": False,
     "q": "fig tree",
+    "readers": 1,
     "refresh_token": "pTQ2Gvy9u8nYd0nCkR4VxgIuZ6b1sM3aJw5eHfLoXtE",
     "reply_to": None,
     "role": "member",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, cast
+from math import inf
+from typing import Any, TypeVar, cast
 
 from flask import Flask, g
 from flask.globals import app_ctx
 from psycopg import Connection as DriverConnection
 from psycopg import Cursor, OperationalError
-from sqlalchemy import ClauseElement, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import ClauseElement, Connection, create_engine, event, make_url
 from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, InvalidatePoolError
@@ -24,7 +26,10 @@ _DIALECT = psycopg.dialect()  # type: ignore[no-untyped-call]
 
 STATEMENT_SECONDS = 15
 """No request waits longer for one statement."""
-
+KEPT = 256
+"""How much is kept of what was read while nothing is written."""
+Found = dict[tuple[object, ...], Any]
+Value = TypeVar("Value")
 
 _trusting: ContextVar[bool] = ContextVar("trusting", default=False)
 
@@ -36,9 +41,19 @@ class Reading:
     ROLLBACK and a look whether the server is still there. If it is not, what was asked is asked again, once.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._taken: PoolProxiedConnection | None = None
+        self.state = ""
+        """What the request's look at the owner saw; "" as long as it has not looked."""
+
+    def looked(self, snapshot: str) -> None:
+        """See strangler.ownership.Session."""
+        self.state = snapshot
+
+    def kept(self) -> Found | None:
+        """What was found by who had seen the same state: it is as new as that or newer. None: nothing may be kept."""
+        return self._database.kept(self.state) if self.state else None
 
     def exec_driver_sql(self, sql: str, values: Mapping[str, object] | None = None) -> Cursor[Any]:
         """Raises psycopg.Error, and SQLAlchemyError when no connection can be had."""
@@ -49,6 +64,7 @@ class Reading:
             if not connection.broken:
                 raise
         self.close()
+        self.state = ""  # another server may answer now
         return self._connection(trusting=False).execute(sql, values)
 
     def close(self) -> None:
@@ -72,7 +88,7 @@ class Reading:
         if self._taken is None:
             token = _trusting.set(trusting)
             try:
-                self._taken = self._engine.raw_connection()
+                self._taken = self._database.engine.raw_connection()
             finally:
                 _trusting.reset(token)
             _driver(self._taken).autocommit = True
@@ -84,6 +100,28 @@ def _driver(pooled: PoolProxiedConnection) -> DriverConnection[Any]:
 
 
 AnyConnection = Connection | Reading
+
+
+def once(
+    connection: AnyConnection, find: Callable[[], Value], *key: Hashable,
+    seconds: float = inf, keep: Callable[[Value], bool] = lambda _: True,
+) -> Value:  # fmt: skip
+    """What was found for `key` before, if nothing has been written since: the request's look at the owner saw that.
+
+    seconds: for how long, since part of it comes from elsewhere. keep: whether it is small enough.
+    """
+    kept = connection.kept() if isinstance(connection, Reading) else None
+    if kept is None:
+        return find()
+    place = time.monotonic() // seconds, *key
+    if (before := kept.get(place)) is not None:
+        return cast(Value, before)
+    found = find()
+    if keep(found):
+        if len(kept) >= KEPT:
+            kept.clear()
+        kept[place] = found
+    return found
 
 
 class Statement:
@@ -121,12 +159,24 @@ class Database:
             },
         )
         event.listen(self.engine, "checkout", self._ping)
-        if recorder_of() is not None:  # STRANGLER_RECORD names a file for `strangler analyze`
+        self._recorded = recorder_of() is not None  # STRANGLER_RECORD names a file for `strangler analyze`
+        if self._recorded:
             event.listen(self.engine, "do_connect", _connect_recorded)
         self.session: scoped_session[Session] = scoped_session(
             sessionmaker(self.engine, expire_on_commit=False),
             scopefunc=lambda: id(app_ctx._get_current_object()),  # type: ignore[attr-defined]
         )
+
+        self._kept: tuple[str, Found] = ("", {})
+
+    def kept(self, state: str) -> Found | None:
+        """See Reading."""
+        if self._recorded:  # every read is to be seen
+            return None
+        kept = self._kept
+        if kept[0] != state:
+            kept = self._kept = state, {}
+        return kept[1]
 
     @classmethod
     def of(cls, settings: StoreSettings, application_name: str = "forum") -> Database:
@@ -138,7 +188,7 @@ class Database:
     def reading(self) -> Reading:
         """The request's, until its end or `give_back`."""
         if "reading" not in g:
-            g.reading = Reading(self.engine)
+            g.reading = Reading(self)
         found: Reading = g.reading
         return found
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from math import inf
 from typing import Any
 
 from sqlalchemy import BigInteger, FromClause, bindparam, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from forum import authors, paging, schemas
-from forum.database import AnyConnection, Statement
+from forum.database import AnyConnection, Statement, once
 from forum.problems import not_found
 from forum.search import Search
 
@@ -32,6 +33,7 @@ class Messages:
         source = messages.outerjoin(quoted, quoted.c.id == m.reply_to)
         names: list[Any] = []
         self._ask = None if isinstance(users, FromClause) else users
+        self.seconds = inf if self._ask is None else authors.SECONDS
         if isinstance(users, FromClause):
             quoted_users = users.alias()
             source = source.outerjoin(users, users.c.id == m.author_id)
@@ -50,6 +52,9 @@ class Messages:
 
     def listed(self, connection: AnyConnection, asked: schemas.MessagesQuery) -> schemas.Page[schemas.Message]:
         """Oldest first. A topic that does not exist has no messages. Raises Problem."""
+        return once(connection, lambda: self._listed(connection, asked), self, asked, seconds=self.seconds, keep=_keep)
+
+    def _listed(self, connection: AnyConnection, asked: schemas.MessagesQuery) -> schemas.Page[schemas.Message]:
         after = paging.after_id("oldest", asked.cursor)
         rows: Sequence[Row] = ()
         if schemas.possible(asked.topic_id):
@@ -87,6 +92,10 @@ class Messages:
 
 def _is_short(row: Row) -> bool:
     return len(row[2]) <= SHORT
+
+
+def _keep(page: schemas.Page[schemas.Message]) -> bool:
+    return page.complete and all(len(message.body) <= SHORT for message in page.items)
 
 
 def _page_made(messages: tuple[Parts, ...], cursor: str | None) -> schemas.Page[schemas.Message]:

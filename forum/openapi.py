@@ -120,6 +120,8 @@ def _operation(operation: Operation, of_model: _Of, components: Document) -> Doc
     if operation.answer:
         success["content"] = _content(JSON, of_model[operation.answer], components)
     described["responses"] = {str(operation.status): success}
+    if operation.tagged:
+        described["responses"]["304"] = {"description": "You have it.", "headers": _headers(operation)}
     for status, reason in operation.refused().items():
         described["responses"][str(status)] = {
             "description": reason,
@@ -143,6 +145,13 @@ def _parameters(operation: Operation) -> list[Document]:
         found += [
             _parameter(name, field, name in query.get("required", ())) for name, field in query["properties"].items()
         ]
+    if operation.tagged:
+        found.append(
+            {
+                "name": "If-None-Match", "in": "header", "description": "The ETag of an earlier answer.",
+                "schema": {"type": "string"}, "example": 'W/"5f2b"',
+            }
+        )  # fmt: skip
     if operation.idempotent:
         found.append(
             {
@@ -176,6 +185,8 @@ def _headers(operation: Operation, status: int | None = None) -> Document:
         return {"description": description, "required": required, "schema": {"type": "string", **schema}}
 
     headers: Document = {"X-Served-By": {"$ref": "#/components/headers/ServedBy"}}
+    if status is None and operation.tagged:
+        headers["ETag"] = header("For If-None-Match.", False)
     if status is None and operation.location:
         headers["Location"] = header("Where it is.", format="uri-reference")
     if status is None and operation.idempotent:

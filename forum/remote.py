@@ -18,6 +18,7 @@ import requests
 import tenacity
 from redis import Redis, RedisError
 
+from forum import authors
 from forum.application import database, part
 from forum.problems import MIMETYPE, unavailable
 from forum.schemas import MAX_IDS, Author
@@ -30,9 +31,7 @@ ATTEMPTS = 3
 FAILURES = 5
 """Calls that fail one after another before no more are made for `RESET_SECONDS`."""
 RESET_SECONDS = 2.0
-CACHE_SECONDS = 60
-KEPT_SECONDS, KEPT = 1.0, 4096
-"""For how long, and of how many users, names are not even looked for in the cache."""
+CACHE_SECONDS = int(authors.SECONDS)
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +68,6 @@ class Remote:
         self._url = api_url
         self._redis = redis
         self._deadline = deadline
-        self._kept: dict[int, tuple[float, Author]] = {}
         self._http = requests.Session()
         self._http.trust_env = False  # a proxy for the outside is none for us
         self._http.mount(api_url, MeasuredAdapter(pool_maxsize=32))
@@ -110,27 +108,20 @@ class Remote:
     # --- the cache --------------------------------------------------------------------------------------------------
 
     def _cached(self, user_ids: list[int]) -> dict[int, Author]:
-        now = time.monotonic()
-        known = {
-            user_id: kept[1] for user_id in user_ids if (kept := self._kept.get(user_id)) is not None and now < kept[0]
-        }
-        others = [user_id for user_id in user_ids if user_id not in known]
         try:
-            entries = self._redis.mget([_author_key(user_id) for user_id in others]) if others else []
+            entries = self._redis.mget([_author_key(user_id) for user_id in user_ids]) if user_ids else []
         except RedisError:
-            return known
-        if len(self._kept) > KEPT:
-            self._kept = {}
-        for user_id, entry in zip(others, entries, strict=True):
-            if entry is not None:
-                known[user_id] = Author.model_validate_json(entry)
-                self._kept[user_id] = now + KEPT_SECONDS, known[user_id]
-        return known
+            return {}
+        return {
+            user_id: Author.model_validate_json(entry)
+            for user_id, entry in zip(user_ids, entries, strict=True)
+            if entry is not None
+        }
 
-    def _cache(self, authors: Iterable[Author]) -> None:
+    def _cache(self, found: Iterable[Author]) -> None:
         try:
             with self._redis.pipeline(transaction=False) as pipeline:
-                for author in authors:
+                for author in found:
                     pipeline.set(_author_key(author.id), json.dumps(author.model_dump()), ex=CACHE_SECONDS)
                 pipeline.execute()
         except RedisError:

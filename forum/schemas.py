@@ -24,6 +24,7 @@ MAX_ID = 2**63 - 1
 PAGE, MAX_PAGE = 20, 100
 ALL = 1000
 """Topics that count as all: those that were active last."""
+MAX_READERS = 1000
 MAX_IDS = 2 * MAX_PAGE
 """A page of replies names two authors a row."""
 
@@ -186,7 +187,7 @@ class MessageChange(Input):
 class Query(BaseModel):
     """Query parameters: numbers come as text; what is not known is ignored."""
 
-    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
 
 class PageQuery(Query):
@@ -200,7 +201,7 @@ def _ids(value: object) -> object:
     return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-Ids = Annotated[list[Id], BeforeValidator(_ids), Field(max_length=MAX_IDS)]
+Ids = Annotated[tuple[Id, ...], BeforeValidator(_ids), Field(max_length=MAX_IDS)]
 """1,2,3"""
 
 
@@ -225,6 +226,8 @@ class SearchQuery(PageQuery):
 class TopicQuery(Query):
     peek: bool = False
     """Looked at by a program, not by a reader: not counted as a view."""
+    readers: int = Field(1, ge=1, le=MAX_READERS)
+    """For how many readers this is asked; without meaning beside `peek`."""
 
 
 class UsersQuery(Query):
@@ -255,6 +258,11 @@ class Output(BaseModel):
     def as_json(self) -> str:
         return self.model_dump_json()
 
+    @property
+    def complete(self) -> bool:
+        """Whether it says all that there is to say, no name of an author left out; else it is not for keeping."""
+        return True
+
 
 class Author(Output):
     id: int
@@ -262,6 +270,10 @@ class Author(Output):
     """null when the name is not known right now."""
     display_name: str | None = None
     """null when the name is not known right now."""
+
+    @property
+    def complete(self) -> bool:
+        return self.username is not None
 
 
 class User(Output):
@@ -310,11 +322,15 @@ class Topic(Output):
     created_at: Timestamp
     updated_at: Timestamp
     views: int | None = None
-    """null when it cannot be known right now."""
+    """As it was some seconds ago; null when it cannot be known right now."""
     read: Read | None = None
     """null when the one who asks has not read it, or is a guest."""
     edited: bool | None = Field(default=None, exclude_if=lambda edited: edited is None)
     """Whether its title or lock was ever changed. Only some versions say so; others leave it out."""
+
+    @property
+    def complete(self) -> bool:
+        return self.author is None or self.author.complete
 
 
 EXCERPT = 240
@@ -327,6 +343,10 @@ class Quote(Output):
     author: Author | None
     """null when the author was deleted."""
     excerpt: str
+
+    @property
+    def complete(self) -> bool:
+        return self.author is None or self.author.complete
 
 
 class Message(Output):
@@ -341,6 +361,10 @@ class Message(Output):
     body: str
     created_at: Timestamp
     updated_at: Timestamp
+
+    @property
+    def complete(self) -> bool:
+        return (self.author is None or self.author.complete) and (self.quote is None or self.quote.complete)
 
 
 class Key(Output):
@@ -378,7 +402,7 @@ class Problem(Output):
     """For a program: what is wrong where. Only when fields or parameters are to blame."""
 
 
-Item = TypeVar("Item")
+Item = TypeVar("Item", bound=Output)
 
 
 class Items(Output, Generic[Item]):
@@ -393,3 +417,7 @@ class Page(Output, Generic[Item]):
     def __hash__(self) -> int:
         """To look up what has been made of this very page: its items are too many to be looked at each time."""
         return id(self)
+
+    @cached_property
+    def complete(self) -> bool:
+        return all(item.complete for item in self.items)

@@ -11,11 +11,12 @@ from sqlalchemy import BigInteger, FromClause, Table, bindparam, func, literal, 
 from sqlalchemy.dialects.postgresql import ARRAY, Insert, insert
 from sqlalchemy.orm import Session
 
-from forum import authors, paging, schemas, viewcounts
-from forum.application import resources
-from forum.database import AnyConnection, Statement
+from forum import authors, paging, schemas
+from forum.application import part
+from forum.database import AnyConnection, Statement, once
 from forum.problems import not_found
 from forum.search import Search
+from forum.viewcounts import SHOWN_SECONDS, ViewCounts
 
 Row = tuple[Any, ...]
 """Id, pinned, last activity, title, locked, messages, created, updated; the author's id, and the names of a join."""
@@ -28,6 +29,9 @@ class Topics:
 
     Columns and no entities: to make an entity of a row costs several times what the row does.
     """
+
+    seconds = SHOWN_SECONDS
+    """For how long an answer is good if nothing is written: it says how often topics were opened."""
 
     def __init__(
         self,
@@ -65,10 +69,18 @@ class Topics:
         self, connection: AnyConnection, asked: schemas.TopicsQuery, user_id: int | None
     ) -> schemas.Page[schemas.Topic]:
         """user_id: who asks, None for a guest. Raises Problem."""
+        return once(
+            connection, lambda: self._listed(connection, asked, user_id), self, asked, user_id,
+            seconds=self.seconds, keep=_is_complete,
+        )  # fmt: skip
+
+    def _listed(
+        self, connection: AnyConnection, asked: schemas.TopicsQuery, user_id: int | None
+    ) -> schemas.Page[schemas.Topic]:
         if asked.ids is not None:
             return self._page(connection, user_id, self.these(connection, asked.ids))
         if asked.sort == "views":
-            return self._page(connection, user_id, *self._most_viewed(connection, asked))
+            return self._most_viewed(connection, asked, user_id)
         key = _newest if asked.sort == "newest" else _activity
         rows = self._after(connection, asked)
         return self._page(connection, user_id, *paging.page(rows, asked.limit, asked.sort, key))
@@ -80,13 +92,20 @@ class Topics:
         ids, cursor = self._search.found(connection, asked)
         return self._page(connection, user_id, self.these(connection, ids), cursor)
 
-    def one(self, connection: AnyConnection, topic_id: int, user_id: int | None, peek: bool) -> schemas.Topic:
-        """As `listed`. A view is counted when nothing of ours can fail any more. Raises Problem."""
+    def one(self, connection: AnyConnection, topic_id: int, user_id: int | None, readers: int = 0) -> schemas.Topic:
+        """As `listed`; counted as opened by so many readers. Raises Problem."""
+        found = once(
+            connection, lambda: self._one_shown(connection, topic_id, user_id), self, topic_id, user_id,
+            seconds=self.seconds, keep=_is_complete,
+        )  # fmt: skip
+        if readers:
+            part(ViewCounts).add(topic_id, readers)
+        return found
+
+    def _one_shown(self, connection: AnyConnection, topic_id: int, user_id: int | None) -> schemas.Topic:
         row = self.find(connection, topic_id)
         read = self._read_by(connection, [topic_id], user_id).get(topic_id)
-        redis = resources().redis
-        views = viewcounts.read(redis, [topic_id])[topic_id] if peek else viewcounts.add(redis, topic_id)
-        return self.shown(row, views, read)
+        return self.shown(row, part(ViewCounts).read([topic_id])[topic_id], read)
 
     def find(self, connection: AnyConnection, topic_id: int) -> Row:
         """Raises Problem (404)."""
@@ -152,19 +171,24 @@ class Topics:
         pinned, time, id = place
         return (self._after_pinned if pinned else self._after_active).rows(connection, rows=rows, time=time, id=id)
 
-    def _most_viewed(self, connection: AnyConnection, asked: schemas.TopicsQuery) -> tuple[Sequence[Row], str | None]:
+    def _most_viewed(
+        self, connection: AnyConnection, asked: schemas.TopicsQuery, user_id: int | None
+    ) -> schemas.Page[schemas.Topic]:
         """Redis has the order. It moves while it is read, so the cursor is a place in it: a topic may come twice."""
         start = paging.after_id("views", asked.cursor) or 0
-        views = viewcounts.most_viewed(resources().redis, start, asked.limit + 1)
+        views = part(ViewCounts).most_viewed(start, asked.limit + 1)
         ids, cursor = paging.page(list(views), asked.limit, "views", lambda _: (start + asked.limit,))
-        return self.these(connection, ids), cursor
+        return self._page(connection, user_id, self.these(connection, ids), cursor, views)
 
     def _page(
-        self, connection: AnyConnection, user_id: int | None, rows: Sequence[Row], cursor: str | None = None
-    ) -> schemas.Page[schemas.Topic]:
+        self, connection: AnyConnection, user_id: int | None, rows: Sequence[Row], cursor: str | None = None,
+        views: Mapping[int, int | None] | None = None,
+    ) -> schemas.Page[schemas.Topic]:  # fmt: skip
+        """views: when they are known; without, they are asked for."""
         ids = [row[0] for row in rows]
         read = self._read_by(connection, ids, user_id)
-        views = viewcounts.read(resources().redis, ids)
+        if views is None:
+            views = part(ViewCounts).read(ids)
         edited = self._show_edited()
         made_of = tuple(
             (row[:OWN], named, views[row[0]], read.get(row[0]), edited)
@@ -187,6 +211,10 @@ class Topics:
             return {}
         rows = self._read.rows(connection, reader=user_id, ids=ids)
         return {id: (message_id, until) for id, message_id, until in rows}
+
+
+def _is_complete(found: schemas.Output) -> bool:
+    return found.complete
 
 
 def _newest(row: Row) -> paging.Key:

@@ -90,7 +90,7 @@ class InProcess(HttpPort):
 
     def topic(self, topic_id: int, peek: bool = False, token: str = "") -> Answer[Topic]:
         def read(connection: AnyConnection) -> Topic:
-            return TOPICS.one(connection, topic_id, self._user_id(token), peek)
+            return TOPICS.one(connection, topic_id, self._user_id(token), 0 if peek else 1)
 
         return self._here("topics", read) or super().topic(topic_id, peek, token)
 

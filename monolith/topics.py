@@ -5,14 +5,15 @@ from __future__ import annotations
 from flask import Blueprint, Response, after_this_request, g, request
 from sqlalchemy import func
 
-from forum import schemas, viewcounts
-from forum.application import db, resources
+from forum import schemas
+from forum.application import db, part
 from forum.events import emit
 from forum.idempotency import idempotent
 from forum.payload import answer, body, no_content
 from forum.problems import forbidden, not_found
 from forum.tokens import authenticated, identity
 from forum.topics import Topics
+from forum.viewcounts import ViewCounts
 from forum.views import read_topics
 from monolith.authors import insert
 from monolith.models import Topic, TopicRead, User, topics_idempotency
@@ -35,7 +36,7 @@ def create() -> Response:
 def _look_up_views() -> None:
     """Before the transaction writes: Redis may keep us waiting, and a switch waits for who has written."""
     topic_id: int = (request.view_args or {})["topic_id"]
-    g.views = viewcounts.read(resources().redis, [topic_id])[topic_id]
+    g.views = part(ViewCounts).read([topic_id])[topic_id]
 
 
 @blueprint.patch("/<id:topic_id>")
@@ -65,7 +66,7 @@ def remove(topic_id: int) -> Response:
     @after_this_request  # so after the commit
     def forget_views(response: Response) -> Response:
         if response.status_code == 204:
-            viewcounts.forget(resources().redis, topic_id)
+            part(ViewCounts).forget(topic_id)
         return response
 
     return no_content()

@@ -15,8 +15,8 @@ from strangler.fence import sqlstate
 
 UNDEFINED_TABLE = "42P01"
 
-_INSTALLED = "SELECT to_regclass('strangler.ownership') IS NOT NULL"
-_ROWS = "SELECT module, owner, epoch FROM strangler.ownership"
+_INSTALLED = "SELECT to_regclass('strangler.ownership') IS NOT NULL, pg_current_snapshot()::text"
+_ROWS = "SELECT module, owner, epoch, pg_current_snapshot()::text FROM strangler.ownership"
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,12 @@ class Ownership:
 
 
 class Session(Protocol):
-    """A SQLAlchemy Session, scoped_session or Connection, or a psycopg Connection."""
+    """A SQLAlchemy Session, scoped_session or Connection, or a psycopg Connection.
+
+    One that has a method `looked` is told by each look, as text, which transactions' work it saw. While that stays the
+    same nothing has been committed in the whole cluster: what was read after a look may be shown again after any other
+    that saw the same (unless a server forgets commits that were seen: synchronous_commit). https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-SNAPSHOT
+    """
 
     def commit(self) -> None: ...
 
@@ -67,14 +72,19 @@ class OwnershipReader:
 
     def read_all(self, session: Any, modules: Iterable[Module]) -> dict[str, Ownership]:
         """Of each module by its name. The table is a row for each module that ever moved, so it is read whole."""
-        rows = {name: Ownership(owner, epoch) for name, owner, epoch in self._rows(session)}
+        found = self._rows(session)
+        if found and (looked := getattr(session, "looked", None)) is not None:
+            looked(found[0][-1])
+        rows = {row[0]: Ownership(*row[1:3]) for row in found}
         return {module.name: rows.get(module.name) or Ownership(module.source, 0) for module in modules}
 
     def _rows(self, session: Any) -> Sequence[Any]:
+        """With the snapshot at the end of each. Without the schema one row of no module."""
         if not self._installed:
-            self._installed = bool(execute(session, _INSTALLED)[0][0])
-        if not self._installed:
-            return ()
+            installed, snapshot = execute(session, _INSTALLED)[0]
+            if not installed:
+                return [(None, "", 0, snapshot)]
+            self._installed = True
         try:
             return execute(session, _ROWS)
         except Exception as error:

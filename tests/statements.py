@@ -9,10 +9,15 @@ from unittest import mock
 
 import psycopg
 
+from forum.database import Reading
+
 
 @contextmanager
 def statements() -> Iterator[list[tuple[str, Any]]]:
-    """Every statement that this process sends meanwhile, with its parameters; pings left out."""
+    """Every statement that this process sends meanwhile, with its parameters; pings left out.
+
+    Nothing is shown again that was read before.
+    """
     seen: list[tuple[str, Any]] = []
     execute = psycopg.Cursor.execute
 
@@ -21,5 +26,5 @@ def statements() -> Iterator[list[tuple[str, Any]]]:
             seen.append((query, params))
         return execute(self, query, params, **options)
 
-    with mock.patch.object(psycopg.Cursor, "execute", note):
+    with mock.patch.object(psycopg.Cursor, "execute", note), mock.patch.object(Reading, "kept", return_value=None):
         yield seen

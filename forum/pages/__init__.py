@@ -8,7 +8,8 @@ served which part. When a module is away its part says so and the rest stays.
 
 from __future__ import annotations
 
-from flask import Flask, Response, request
+from flask import Flask, Request, Response, request
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from werkzeug.exceptions import HTTPException
 
 from forum import problems
@@ -28,6 +29,15 @@ VIEWS = (topics, messages, searching, accounts, strip, docs)
 """The modules that add their views to the blueprint, by being imported."""
 
 
+class _Sessions(SecureCookieSessionInterface):
+    """Most requests bring no session, and are given an empty one without preparing to verify it."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        if self.get_cookie_name(app) not in request.cookies:
+            return self.session_class()
+        return super().open_session(app, request)
+
+
 def init_app(app: Flask, port: ForumPort, secret_key: str) -> None:
     """Add the pages to `app`. `secret_key`: the same wherever the pages are served, or forms would stop working."""
     app.secret_key = secret_key
@@ -37,6 +47,7 @@ def init_app(app: Flask, port: ForumPort, secret_key: str) -> None:
         WTF_CSRF_CHECK_DEFAULT=False,  # the API beside us takes tokens from headers, which no other site can send
         WTF_CSRF_TIME_LIMIT=None,  # as long as the session: a long post may take an afternoon
     )
+    app.session_interface = _Sessions()
     app.extensions["forum.pages"] = port
     filters.init_app(app)
     fragments.init_app(app)
@@ -60,4 +71,5 @@ def _guard(response: Response) -> Response:
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "same-origin"
         response.headers["Cache-Control"] = "private, no-cache"
+        response.headers["Vary"] = "Cookie"
     return response

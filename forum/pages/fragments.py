@@ -9,24 +9,25 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 from flask import Flask, request
 from markupsafe import Markup
 
 from forum.schemas import Page
 
-PARTS, LISTS = 4096, 128
+PARTS, LISTS, PAGES = 4096, 128, 128
 """Of a few kB each; of some tens of kB."""
 SECONDS = 30
 """How much older than it says `5 min ago` may be."""
 
 
-def _place(*key: object) -> list[Markup]:  # noqa: ARG001
+def _place(*key: object) -> list[Any]:  # noqa: ARG001
     """The place of the part that is told from others by `key`: empty until it has been rendered."""
     return []
 
 
-_part, _list = lru_cache(PARTS)(_place), lru_cache(LISTS)(_place)
+_part, _list, _page = (lru_cache(size)(_place) for size in (PARTS, LISTS, PAGES))
 
 
 def kept(macro: Callable[..., Markup], *given: object) -> Markup:
@@ -36,7 +37,19 @@ def kept(macro: Callable[..., Markup], *given: object) -> Markup:
     place = found(getattr(macro, "name", ""), request.script_root, time.monotonic() // SECONDS, *given)
     if not place:
         place.append(macro(*given))
-    return place[0]
+    made: Markup = place[0]
+    return made
+
+
+def whole(template: str, given: tuple[object, ...], render: Callable[[], bytes]) -> bytes:
+    """The page that `render` makes of what is given. Kept for those only who send no cookie: all else is somebody's."""
+    if request.cookies:
+        return render()
+    place = _page(template, request.script_root, request.full_path, time.monotonic() // SECONDS, *given)
+    if not place:
+        place.append(render())
+    made: bytes = place[0]
+    return made
 
 
 def init_app(app: Flask) -> None:

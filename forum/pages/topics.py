@@ -5,25 +5,42 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import get_args
+from typing import Any, get_args
 
 from flask import Response, flash, request, url_for
 
 from forum.pages.blueprint import pages
 from forum.pages.forms import Form
 from forum.pages.port import PortError, Sort
-from forum.pages.views import again, at_the_end, cursor, go, page, position, post_url, previews, to_login, topic_url
+from forum.pages.views import (
+    END,
+    again,
+    cursor,
+    go,
+    page,
+    page_of,
+    position,
+    post_url,
+    previews,
+    to_login,
+    topic_url,
+)
 from forum.pages.visitor import act, ask, part, port, read_part, visitor
 from forum.schemas import PAGE, AllRead, Message, MessageChange, NewMessage, NewTopic, Page, Reading, Topic, TopicChange
 
 
 @pages.get("/")
 def index() -> Response:
-    sort: Sort = next((each for each in get_args(Sort) if each == request.args.get("sort")), "activity")
+    wanted = request.args.get("sort")
+    sort: Sort = next((each for each in get_args(Sort) if each == wanted), "activity")
     at = request.args.get("cursor") or None
     found = read_part(port().topics, sort, at)
-    form = Form(until=datetime.now(UTC).isoformat())
-    return page("index.html", 503 if found is None else 200, topics=found, sort=sort, first=at is None, form=form)
+
+    def context() -> dict[str, Any]:
+        form = Form(until=datetime.now(UTC).isoformat())
+        return {"topics": found, "sort": sort, "first": at is None, "form": form}
+
+    return page_of((found,), "index.html", 503 if found is None else 200, context)
 
 
 @pages.post("/read")
@@ -38,20 +55,24 @@ def mark_all_read() -> Response:
 @pages.get("/topics/<page_id:topic_id>")
 def topic(topic_id: int) -> Response:
     """Two parts from two modules; the page stands as long as one of them is there."""
-    last = at_the_end()
-    begun = port().beside(partial(port().messages, topic_id, None if last else cursor(), last))
-    about = read_part(port().topic, topic_id, peek=bool(position()) and not last)
+    where = position()
+    last = where == END
+    begun = port().beside(partial(port().messages, topic_id, cursor() if where and not last else None, last))
+    about = read_part(port().topic, topic_id, peek=bool(where) and not last)
     messages = part(begun)
-    new = _mark_read(about, messages)
-    here = {message.id: message for message in messages.items} if messages else {}
-    answering = here.get(request.args.get("reply_to", 0, type=int))
-    # After posting, the reader stays on this page if the message will be on it.
-    stays = messages is not None and messages.next is None and (last or len(messages.items) < PAGE)
-    return page(
-        "topic.html", 503 if about is None and messages is None else 200, topic_id=topic_id, topic=about, new=new,
-        messages=messages, here=here, answering=answering, stays="1" if stays else "", position=position(),
-        action=post_url(topic_id), form=Form(body=""),
-    )  # fmt: skip
+
+    def context() -> dict[str, Any]:
+        new = _mark_read(about, messages)
+        here = {message.id: message for message in messages.items} if messages else {}
+        answering = here.get(request.args.get("reply_to", 0, type=int))
+        # After posting, the reader stays on this page if the message will be on it.
+        stays = messages is not None and messages.next is None and (last or len(messages.items) < PAGE)
+        return {
+            "topic_id": topic_id, "topic": about, "messages": messages, "new": new, "here": here, "position": where,
+            "answering": answering, "stays": "1" if stays else "", "action": post_url(topic_id), "form": Form(body=""),
+        }  # fmt: skip
+
+    return page_of((about, messages), "topic.html", 503 if about is None and messages is None else 200, context)
 
 
 def _mark_read(topic: Topic | None, messages: Page[Message] | None) -> int | None:

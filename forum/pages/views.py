@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 from flask import Response, current_app, g, make_response, redirect, render_template, request, url_for
@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 from forum import paging
 from forum.pages.blueprint import pages
 from forum.pages.forms import Form
+from forum.pages.fragments import whole
 from forum.pages.port import Away, Module, PortError, Refused
 from forum.pages.visitor import visitor
 from forum.schemas import possible
@@ -20,7 +21,16 @@ END = {"at": "end"}
 
 
 def page(template: str, status: int = 200, **context: Any) -> Response:
-    return make_response(render_template(f"pages/{template}", visitor=visitor(), served=served(), **context), status)
+    return make_response(_rendered(template, context), status)
+
+
+def page_of(given: tuple[object, ...], template: str, status: int, context: Callable[[], dict[str, Any]]) -> Response:
+    """As `page`, but kept for other guests: it follows from its address and `given`. context: if it has to be made."""
+    return make_response(whole(template, given, lambda: _rendered(template, context())), status)
+
+
+def _rendered(template: str, context: dict[str, Any]) -> bytes:
+    return render_template(f"pages/{template}", visitor=visitor(), served=served(), **context).encode()
 
 
 def served() -> dict[str, str]:
@@ -61,6 +71,8 @@ def local(path: str) -> str:
 
 def position() -> dict[str, str]:
     """Which page of a list this address stands for, to come back to it."""
+    if not request.args:
+        return {}
     if at_the_end():
         return END
     return {name: request.args[name] for name in ("cursor", "from") if request.args.get(name)}

@@ -53,7 +53,8 @@ class Visitor:
 def visitor() -> Visitor | None:
     """Who sends this request; None for a guest."""
     if "visitor" not in g:
-        g.visitor = _read(request.cookies.get(ACCESS, ""), request.cookies.get(REFRESH, ""))
+        sent = request.cookies
+        g.visitor = _read(sent[ACCESS], sent[REFRESH]) if ACCESS in sent and REFRESH in sent else None
     found: Visitor | None = g.visitor
     return found
 

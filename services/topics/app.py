@@ -12,6 +12,7 @@ from forum.database import Database
 from forum.remote import Remote
 from forum.settings import TopicsSettings, load
 from forum.tokens import PublishedKeys
+from forum.viewcounts import ViewCounts
 from services.topics import views
 
 
@@ -20,6 +21,7 @@ def create_app(settings: TopicsSettings | None = None) -> Flask:
     settings = settings or load(TopicsSettings)
     keys = PublishedKeys(settings.forum_api_url)
     app = base_app("topics", settings, keys=keys, database=Database.of(settings, "topics"))
-    provide(app, Remote(settings.forum_api_url, redis_of(app)))
+    redis = redis_of(app)
+    provide(app, Remote(settings.forum_api_url, redis), ViewCounts(redis))
     app.register_blueprint(views.blueprint)
     return app

@@ -5,8 +5,8 @@ from __future__ import annotations
 from flask import Blueprint, Response, after_this_request, g, request
 from sqlalchemy import func, select
 
-from forum import schemas, viewcounts
-from forum.application import db, resources
+from forum import schemas
+from forum.application import db, part, resources
 from forum.events import emit
 from forum.idempotency import idempotent
 from forum.payload import answer, body, no_content
@@ -14,6 +14,7 @@ from forum.problems import forbidden, not_found, unauthorized
 from forum.remote import elsewhere
 from forum.tokens import authenticated, identity
 from forum.topics import Topics
+from forum.viewcounts import ViewCounts
 from forum.views import read_topics
 from services.topics.models import Topic, TopicRead, topics_idempotency
 
@@ -47,7 +48,7 @@ def _look_up() -> None:
     topic_id: int = (request.view_args or {})["topic_id"]
     author_id = db().scalar(select(Topic.author_id).where(Topic.id == topic_id))
     g.authors = elsewhere().authors([author_id])
-    g.views = viewcounts.read(resources().redis, [topic_id])[topic_id]
+    g.views = part(ViewCounts).read([topic_id])[topic_id]
 
 
 @blueprint.patch("/<id:topic_id>")
@@ -77,7 +78,7 @@ def remove(topic_id: int) -> Response:
     @after_this_request  # so after the commit
     def forget_views(response: Response) -> Response:
         if response.status_code == 204:
-            viewcounts.forget(resources().redis, topic_id)
+            part(ViewCounts).forget(topic_id)
         return response
 
     return no_content()
