@@ -20,7 +20,9 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop
 
 from forum.client_address import vouched
 from forum.pages.port import Answer, Away, Module, Refused, Sort
+from forum.pages.shared import Shared, Told
 from forum.schemas import (
+    MAX_READERS,
     AllRead,
     Credentials,
     Input,
@@ -108,6 +110,7 @@ class HttpPort:
             retry=retry_if_exception_type(Away),
             reraise=True,
         )
+        self._shared = {module: Shared() for module in get_args(Module)}
         self._others = ThreadPoolExecutor(OTHERS, "port")
         self._breakers = {
             module: pybreaker.CircuitBreaker(fail_max=8, reset_timeout=2, exclude=[Refused], name=module)
@@ -122,7 +125,7 @@ class HttpPort:
 
     def topics(self, sort: Sort, cursor: str | None, token: str = "") -> Answer[Page[Topic]]:
         params, breaker = {"sort": sort, "cursor": cursor}, VIEWS if sort == "views" else ""
-        return self._call("topics", TOPICS, "GET", "/api/topics", params=params, token=token, breaker=breaker)
+        return self._read("topics", TOPICS, "/api/topics", params, token, breaker)
 
     def topics_by_ids(self, ids: Iterable[int]) -> Answer[Page[Topic]]:
         return self._call("topics", TOPICS, "GET", "/api/topics", params={"ids": ",".join(map(str, ids))})
@@ -134,8 +137,7 @@ class HttpPort:
         return self._call("messages", MESSAGES, "GET", "/api/messages/search", params={"q": words, "cursor": cursor})
 
     def topic(self, topic_id: int, peek: bool = False, token: str = "") -> Answer[Topic]:
-        params = {"peek": 1} if peek else {}
-        return self._call("topics", TOPIC, "GET", f"/api/topics/{topic_id}", params=params, token=token)
+        return self._read("topics", TOPIC, f"/api/topics/{topic_id}", {"peek": 1} if peek else {}, token)
 
     def mark_read(self, token: str, topic_id: int, reading: Reading) -> Answer[None]:
         return self._call("topics", NOTHING, "PUT", f"/api/topics/{topic_id}/read", token=token, body=reading)
@@ -145,7 +147,7 @@ class HttpPort:
 
     def messages(self, topic_id: int, cursor: str | None, last: bool = False) -> Answer[Page[Message]]:
         params = {"topic_id": topic_id, "cursor": cursor, "last": 1 if last else None}
-        return self._call("messages", MESSAGES, "GET", "/api/messages", params=params)
+        return self._read("messages", MESSAGES, "/api/messages", params)
 
     def message(self, message_id: int) -> Answer[Message]:
         return self._call("messages", MESSAGE, "GET", f"/api/messages/{message_id}")
@@ -196,12 +198,29 @@ class HttpPort:
 
     # --- one call ---------------------------------------------------------------------------------------------------
 
-    def _call(
+    def _read(
+        self, module: Module, shape: TypeAdapter[Value], path: str, params: dict[str, Any], token: str = "",
+        breaker: str = "",
+    ) -> Answer[Value]:  # fmt: skip
+        """What guests read, which all may share."""
+        if token:
+            return self._call(module, shape, "GET", path, params=params, token=token, breaker=breaker)
+
+        def call(others: int) -> Told[Answer[Value]]:
+            counted = params | {"readers": min(others + 1, MAX_READERS)} if others and shape is TOPIC else params
+            return self._told(module, shape, "GET", path, params=counted, breaker=breaker)
+
+        return self._shared[module].read(f"{path} {params}", call)
+
+    def _call(self, module: Module, shape: TypeAdapter[Value], method: str, path: str, **more: Any) -> Answer[Value]:
+        return self._told(module, shape, method, path, **more).value
+
+    def _told(
         self, module: Module, shape: TypeAdapter[Value], method: str, path: str, *,
         params: dict[str, Any] | None = None, body: Input | None = None, token: str = "", key: str = "",
         headers: Mapping[str, str] = MappingProxyType({}),
         breaker: str = "",
-    ) -> Answer[Value]:  # fmt: skip
+    ) -> Told[Answer[Value]]:  # fmt: skip
         headers = {"Accept": "application/json", **headers}
         if token:
             headers["Authorization"] = f"Bearer {token}"
@@ -219,11 +238,11 @@ class HttpPort:
             with self._breakers[breaker or module].calling():
                 reply = self._tries(self._send, module, request)
             content = reply.content or b"null"
-            page = shape in (TOPICS, MESSAGES) and len(content) <= SHORT
-            value = (_same if page else _read)(shape, content)
+            short = len(content) <= SHORT
+            value = (_same if short and shape in (TOPICS, MESSAGES) else _parsed)(shape, content)
         except (pybreaker.CircuitBreakerError, ValidationError) as error:
             raise Away(module) from error
-        return Answer(value, module, reply.headers.get("X-Served-By", ""))
+        return Told(Answer(value, module, reply.headers.get("X-Served-By", "")), reply.headers.get("ETag", ""), short)
 
     def _send(self, module: Module, request: Request) -> Reply:
         reply = self._exchange(module, request)
@@ -245,11 +264,11 @@ class HttpPort:
         return Reply(answer.status, answer.headers, answer.data)
 
 
-def _read(shape: TypeAdapter[Value], content: bytes) -> Value:
+def _parsed(shape: TypeAdapter[Value], content: bytes) -> Value:
     return shape.validate_json(content)
 
 
-_same = lru_cache(KEPT)(_read)
+_same = lru_cache(KEPT)(_parsed)
 """Of the same content the same object: what has been made of it is found by it (forum.pages.fragments)."""
 
 

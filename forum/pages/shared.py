@@ -1,0 +1,80 @@
+"""Reads of a module that wait together need one call: who came before it began may be shown what was kept.
+
+A module's answers have an ETag that is the same for all of them as long as nothing was written (forum.views). So the
+answer to any read that was asked for after somebody came tells them whether what is kept for them still holds: nobody
+is shown anything older than the moment they came.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Generic, NamedTuple, TypeVar
+
+KEPT = 256
+WAIT_SECONDS = 0.1
+"""For how long others are waited for: a module that takes longer is asked by each for itself."""
+
+Value = TypeVar("Value")
+
+
+class Told(NamedTuple, Generic[Value]):
+    """etag: "" when the answer has none. short: whether it may be kept."""
+
+    value: Value
+    etag: str
+    short: bool
+
+
+class Shared:
+    """The reads of one module. Used by all threads at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._turn = threading.Lock()
+        self._begun = 0
+        self._last = 0, ""
+        """The latest call that has been answered, counted by when it began, and its ETag."""
+        self._kept: dict[str, tuple[str, Any]] = {}
+        self._not_asked: Counter[str] = Counter()
+        self.waiting = 0
+
+    def read(self, what: str, call: Callable[[int], Told[Value]]) -> Value:
+        """What `call` gives for `what`. It is told how many have been given it without a call, since the last one."""
+        came, kept = self._begun, self._kept.get(what)
+        if kept is not None and kept[0] == self._last[1] and self._takes_turn():
+            try:
+                if self._last[0] <= came:
+                    return self._call(what, call)
+            finally:
+                self._turn.release()
+            if kept[0] == self._last[1]:
+                with self._lock:
+                    self._not_asked[what] += 1
+                value: Value = kept[1]
+                return value
+        return self._call(what, call)
+
+    def _takes_turn(self) -> bool:
+        with self._lock:
+            self.waiting += 1
+        try:
+            return self._turn.acquire(timeout=WAIT_SECONDS)
+        finally:
+            with self._lock:
+                self.waiting -= 1
+
+    def _call(self, what: str, call: Callable[[int], Told[Value]]) -> Value:
+        with self._lock:
+            self._begun += 1
+            number, others = self._begun, self._not_asked.pop(what, 0)
+        told = call(others)
+        with self._lock:
+            if number > self._last[0]:
+                self._last = number, told.etag
+            if len(self._kept) >= KEPT:
+                self._kept.clear()
+            if told.etag and told.short:
+                self._kept[what] = told.etag, told.value
+        return told.value
