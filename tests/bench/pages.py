@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from statistics import median
 
 from tests.bench.client import load
 from tests.bench.result import Options, Result, alternate, ratio
-from tests.bench.serving import Server, bare, gunicorn, monolith, seeded, stores, topics_of
+from tests.bench.serving import Server, bare, commits, gunicorn, monolith, seeded, stores, topics_of
 
 BOUND = 0.3
 MESSAGES = 10_000
 PAIRS, SECONDS, CONNECTIONS, WARM_UP = 6, 4.0, 8, 2.0
+COMMITS = 10
 
 
 def measure(options: Options) -> list[Result]:
@@ -19,10 +21,11 @@ def measure(options: Options) -> list[Result]:
         database = seeded(kept, MESSAGES, options.say)
         nothing = f"{bare.__module__}:{bare.__name__}()"
         with gunicorn(nothing, {}, "/") as plain, monolith(kept, database) as forum:
-            return [
-                _compare(options, name, plain, forum, paths)
-                for name, paths in (("topic list", ["/"]), ("topic page", topics_of(database)))
-            ]
+            both = ("topic list", ["/"]), ("topic page", topics_of(database))
+            found = [_compare(options, name, plain, forum, paths) for name, paths in both]
+            with commits(database, COMMITS):
+                busy = [_compare(options, f"{name}, {COMMITS} commits/s", plain, forum, paths) for name, paths in both]
+            return found + [replace(result, bound="", holds=None) for result in busy]
 
 
 def _compare(options: Options, name: str, plain: Server, forum: Server, paths: list[str]) -> Result:

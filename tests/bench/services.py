@@ -29,7 +29,7 @@ from tests.bench.serving import topics_of
 
 BOUND, P50_BOUND = 0.5, 2.0
 MESSAGES = 10_000
-PAIRS, SECONDS, CONNECTIONS, WARM_UP = 6, 4.0, 4, 3.0
+PAIRS, SECONDS, CONNECTIONS, WARM_UP = 6, 4.0, 8, 3.0
 
 
 class Stack:

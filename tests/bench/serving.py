@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -122,6 +123,25 @@ def monolith(stores: Stores, database: str) -> Iterator[Server]:
     }  # fmt: skip
     with gunicorn("monolith.app:create_app()", environment, "/readyz") as server:
         yield server
+
+
+@contextmanager
+def commits(database: str, per_second: float) -> Iterator[None]:
+    """Somebody commits so often: nothing of a cluster's databases that was read before then is shown again."""
+    over = threading.Event()
+
+    def commit() -> None:
+        with psycopg.connect(database, autocommit=True) as connection:
+            while not over.wait(1 / per_second):
+                connection.execute("SELECT pg_current_xact_id()")
+
+    thread = threading.Thread(target=commit)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def topics_of(database: str, messages: int = 20) -> list[str]:

@@ -9,11 +9,13 @@ import psycopg
 
 from tests.bench.client import load
 from tests.bench.result import Options, Result, alternate, ratio
-from tests.bench.serving import monolith, seeded, stores, topics_of
+from tests.bench.serving import commits, monolith, seeded, stores, topics_of
 
 BOUND = 1.5
 SMALL = 10_000
 PAIRS, SECONDS, WARM_UP = 6, 2.0, 1.0
+COMMITS = 200
+"""A second."""
 WORDS = ("time", "compost+heap", "rear+derailleur", "nobodyeverwrotethis")
 """From frequent in what `forum seed` writes to never."""
 
@@ -22,7 +24,8 @@ def measure(options: Options) -> list[Result]:
     with stores() as kept:
         few = seeded(kept, SMALL, options.say)
         many = seeded(kept, options.rows, options.say)
-        with monolith(kept, few) as small, monolith(kept, many) as large:
+        # What is read is to be read from the database, not from what was kept since nothing was written.
+        with monolith(kept, few) as small, monolith(kept, many) as large, commits(few, COMMITS):
             a, b = reads(few), reads(many)
             return [_compare(options, name, (large.url, b[name]), (small.url, a[name])) for name in a]
 
