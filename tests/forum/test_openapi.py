@@ -158,7 +158,10 @@ def test_an_invalid_request_that_is_accepted_fails(disguised: Callable[..., Clie
     client = disguised({"items": [], "next": None}, 200)
 
     @given(SCHEMA["/api/topics"]["GET"].as_strategy(GenerationMode.NEGATIVE))
-    @settings(max_examples=10, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=10, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck),
+        deadline=None,
+    )  # fmt: skip
     def ask(case: schemathesis.Case) -> None:
         case.call_and_validate(base_url=client.url)
 

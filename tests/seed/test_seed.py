@@ -16,6 +16,7 @@ from forum.migrations import upgrade
 from forum.redis_client import connect
 from forum.schemas import NewMessage, NewTopic, Registration
 from forum.seed import Seeded, SeedError, seed
+from forum.viewcounts import ViewCounts
 from local.databases import APPLICATION, prepare
 from local.postgres import Cluster
 from monolith.migrate import SCRIPTS
@@ -126,11 +127,11 @@ def test_topics_have_been_viewed_when_there_is_redis(new_forum: Callable[[], str
     viewcounts.begin(redis, {10_000: 7})
     small: dict[str, Any] = {"users": 5, "topics": 30, "messages": 400, "password": PASSWORD, "until": UNTIL}
     assert seed(url, **small, redis=redis).views
-    first = viewcounts.most_viewed(redis, 0, 31)
+    first = ViewCounts(redis).most_viewed(0, 31)
     assert set(first) == set(range(1, 31)), "those of the forum before are forgotten"
     assert all(first.values())
     seed(url, **small, replace=True, redis=redis)
-    assert viewcounts.most_viewed(redis, 0, 31) == first
+    assert ViewCounts(redis).most_viewed(0, 31) == first
     assert not seed(url, **small, replace=True, redis=connect("redis://127.0.0.1:1")).views
     assert not seed(url, **small, replace=True).views
 
