@@ -24,9 +24,11 @@ from forum.problems import MIMETYPE, unavailable
 from forum.schemas import MAX_IDS, Author
 from strangler.measured import MeasuredAdapter
 
-CONNECT_SECONDS, READ_SECONDS = 1.0, 3.0
-DEADLINE_SECONDS = 4.0
-"""For a call with its repeats."""
+CONNECT_SECONDS = 1.0
+NAMES_SECONDS, TOPIC_SECONDS = 4.0, 10.0
+"""For a call with its repeats: a page does without names, but nobody can write in a topic that is not known."""
+READ_PART = 0.75
+"""Of that time, at most, one of them waits for its answer."""
 ATTEMPTS = 3
 FAILURES = 5
 """Calls that fail one after another before no more are made for `RESET_SECONDS`."""
@@ -64,10 +66,10 @@ def forget_authors(redis: Redis, user_ids: Iterable[int]) -> None:
 class Remote:
     """The other modules, at `api_url` (the gateway). One for each application; used by all its threads."""
 
-    def __init__(self, api_url: str, redis: Redis, *, deadline: float = DEADLINE_SECONDS) -> None:
+    def __init__(self, api_url: str, redis: Redis, *, names_seconds: float = NAMES_SECONDS) -> None:
         self._url = api_url
         self._redis = redis
-        self._deadline = deadline
+        self._names_seconds = names_seconds
         self._http = requests.Session()
         self._http.trust_env = False  # a proxy for the outside is none for us
         self._http.mount(api_url, MeasuredAdapter(pool_maxsize=32))
@@ -89,7 +91,7 @@ class Remote:
         if len(missing) > MAX_IDS:
             raise ValueError(f"asked for {len(missing)} authors; a page has at most {MAX_IDS}")
         try:
-            answer = self._get("users", "/api/users", {"ids": ",".join(map(str, missing))})
+            answer = self._get("users", "/api/users", {"ids": ",".join(map(str, missing))}, self._names_seconds)
             found = {int(item["id"]): Author.model_validate(item) for item in (answer or {})["items"]}
         except (_NoAnswerError, KeyError, TypeError, ValueError) as error:
             log.warning("names of authors cannot be had: %r", error)
@@ -100,7 +102,7 @@ class Remote:
     def topic(self, topic_id: int) -> dict[str, Any] | None:
         """The topic as its owner answers it now; None when there is none. Raises Problem (503) when nobody answers."""
         try:
-            return self._get("topics", f"/api/topics/{topic_id}", {"peek": "1"})
+            return self._get("topics", f"/api/topics/{topic_id}", {"peek": "1"}, TOPIC_SECONDS)
         except _NoAnswerError as error:
             log.warning("topic %d cannot be looked up: %s", topic_id, error)
             raise unavailable("The topic cannot be looked up right now.") from None
@@ -129,25 +131,25 @@ class Remote:
 
     # --- HTTP -------------------------------------------------------------------------------------------------------
 
-    def _get(self, module: str, path: str, parameters: dict[str, str]) -> dict[str, Any] | None:
-        """The JSON object at `path`; None for 404. Raises _NoAnswerError."""
-        until = time.monotonic() + self._deadline
+    def _get(self, module: str, path: str, parameters: dict[str, str], seconds: float) -> dict[str, Any] | None:
+        """The JSON object at `path`; None for 404. Raises _NoAnswerError, after `seconds` at the latest."""
+        until = time.monotonic() + seconds
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_may_pass),
-            stop=tenacity.stop_after_attempt(ATTEMPTS) | tenacity.stop_before_delay(self._deadline),
+            stop=tenacity.stop_after_attempt(ATTEMPTS) | tenacity.stop_before_delay(seconds),
             wait=tenacity.wait_random_exponential(multiplier=0.05, max=0.5),
             reraise=True,
         )
         try:
             # Not breaker.call(): it holds the breaker's lock until the call is over, so one call at a time.
             with self._breakers[module].calling():
-                return attempts(self._attempt, path, parameters, until)
+                return attempts(self._attempt, path, parameters, until, READ_PART * seconds)
         except (pybreaker.CircuitBreakerError, requests.RequestException) as error:
             raise _NoAnswerError(f"no answer from {module}: {error}") from error
 
-    def _attempt(self, path: str, parameters: dict[str, str], until: float) -> dict[str, Any] | None:
+    def _attempt(self, path: str, parameters: dict[str, str], until: float, longest: float) -> dict[str, Any] | None:
         left = max(until - time.monotonic(), 0.05)
-        timeout = min(CONNECT_SECONDS, left), min(READ_SECONDS, left)
+        timeout = min(CONNECT_SECONDS, left), min(longest, left)
         with self._http.get(self._url + path, params=parameters, timeout=timeout) as answer:
             if answer.status_code == 404 and answer.headers.get("Content-Type", "").startswith(MIMETYPE):
                 return None

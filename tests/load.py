@@ -98,13 +98,13 @@ class Load:
         """Stop, check; every promise was kept, `but` those. The figures."""
         figures = self.finish()
         broken = {name: figures[name] for name in PROMISES if figures[name] and name not in but}
-        assert not broken, f"{broken}\n{self.said()}"
+        assert not broken, f"{broken} {self.failures()[:5]}\n{self.said()}"
         return figures
 
 
 @contextmanager
 def load(
-    folder: Path, url: str, users: int = 10, rate: float = 25, seeded: bool = False, timeline: Path | None = None
+    folder: Path, url: str, users: int = 5, rate: float = 25, seeded: bool = False, timeline: Path | None = None
 ) -> Iterator[Load]:
     """Few and slow: the machine is small, and nothing is judged by speed.
 

@@ -21,7 +21,7 @@ from werkzeug import Request, Response
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import make_server
 
-from forum.remote import FAILURES, RESET_SECONDS, Remote, forget_authors
+from forum.remote import FAILURES, NAMES_SECONDS, RESET_SECONDS, Remote, forget_authors
 from forum.settings import TopicsSettings
 from forum.tokens import Identity, Issuer
 from services.messages.app import create_app as messages_app
@@ -275,10 +275,19 @@ def test_calls_do_not_wait_for_each_other(remote: Remote, elsewhere: Elsewhere) 
     assert time.monotonic() - began < 3.0, "one after another they take 4 s"
 
 
+def test_whoever_writes_waits_longer_for_the_topic_than_a_page_for_names(remote: Remote, elsewhere: Elsewhere) -> None:
+    elsewhere.topics = {1: False}
+    elsewhere.slow = NAMES_SECONDS + 0.5
+    assert remote.topic(1) is not None
+    author = remote.authors([1])[1]
+    assert author is not None
+    assert author.username is None
+
+
 def test_a_call_has_a_deadline(elsewhere: Elsewhere, redis: Redis) -> None:
     elsewhere.slow = 2.0
     began = time.monotonic()
-    author = Remote(elsewhere.url, redis, deadline=0.5).authors([1])[1]
+    author = Remote(elsewhere.url, redis, names_seconds=0.5).authors([1])[1]
     assert author is not None
     assert author.username is None
     assert time.monotonic() - began < 1.5
