@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextvars import Context
+from functools import partial
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote_to_bytes
@@ -78,9 +79,6 @@ class InProcess(HttpPort):
         super().__init__(f"http://{HOST}")
         self._app, self._keys = app, keys
 
-    def beside(self, call: Callable[[], Answer[Value]]) -> Callable[[], Answer[Value]]:
-        return call  # here nobody waits for anybody else
-
     def topics(self, sort: Sort, cursor: str | None, token: str = "") -> Answer[Page[Topic]]:
         def read(connection: AnyConnection) -> Page[Topic]:
             return TOPICS.listed(connection, TopicsQuery(sort=sort, cursor=cursor, limit=PAGE), self._user_id(token))
@@ -99,6 +97,17 @@ class InProcess(HttpPort):
             return MESSAGES.listed(connection, MessagesQuery(topic_id=topic_id, cursor=cursor, limit=PAGE, last=last))
 
         return self._here("messages", read) or super().messages(topic_id, cursor, last)
+
+    def topic_page(
+        self,
+        topic_id: int,
+        peek: bool,
+        cursor: str | None,
+        last: bool,
+        guest: bool,  # noqa: ARG002
+    ) -> tuple[Callable[..., Answer[Topic]], Callable[[], Answer[Page[Message]]]]:
+        # Here nobody waits for anybody else.
+        return partial(self.topic, topic_id, peek), partial(self.messages, topic_id, cursor, last)
 
     def _user_id(self, token: str) -> int | None:
         return verify(token, self._keys).id if token else None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from functools import lru_cache
+from functools import lru_cache, partial
+from http import HTTPStatus
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar, get_args
+from typing import Any, NamedTuple, ParamSpec, TypeVar, get_args
 from urllib.parse import urlencode, urlsplit
 
 import pybreaker
@@ -19,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_random_exponential
 
 from forum.client_address import vouched
-from forum.pages.port import Answer, Away, Module, Refused, Sort
+from forum.pages.port import Answer, Away, Module, PortError, Refused, Sort
 from forum.pages.shared import Shared, Told
 from forum.schemas import (
     MAX_READERS,
@@ -44,6 +45,10 @@ from forum.schemas import (
 from strangler.measured import called
 
 Value = TypeVar("Value")
+P = ParamSpec("P")
+Reads = Callable[[int, Told[Answer[Value]] | None], Told[Answer[Value]]]
+"""See Shared.read."""
+Outcome = Told[Answer[Value]] | PortError
 
 TOPICS: TypeAdapter[Page[Topic]] = TypeAdapter(Page[Topic])
 MESSAGES: TypeAdapter[Page[Message]] = TypeAdapter(Page[Message])
@@ -111,14 +116,12 @@ class HttpPort:
             reraise=True,
         )
         self._shared = {module: Shared() for module in get_args(Module)}
+        self._shared_pages = Shared()
         self._others = ThreadPoolExecutor(OTHERS, "port")
         self._breakers = {
             module: pybreaker.CircuitBreaker(fail_max=8, reset_timeout=2, exclude=[Refused], name=module)
             for module in (*get_args(Module), VIEWS)
         }
-
-    def beside(self, call: Callable[[], Answer[Value]]) -> Callable[[], Answer[Value]]:
-        return self._others.submit(copy_context().run, call).result
 
     def look(self, module: Module) -> Answer[object]:
         return self._call(module, ANYTHING, "GET", LOOKS[module])
@@ -146,8 +149,27 @@ class HttpPort:
         return self._call("topics", NOTHING, "PUT", "/api/topics/read", token=token, body=until, key=key)
 
     def messages(self, topic_id: int, cursor: str | None, last: bool = False) -> Answer[Page[Message]]:
-        params = {"topic_id": topic_id, "cursor": cursor, "last": 1 if last else None}
-        return self._read("messages", MESSAGES, "/api/messages", params)
+        return self._read("messages", MESSAGES, "/api/messages", _page_of(topic_id, cursor, last))
+
+    def topic_page(
+        self, topic_id: int, peek: bool, cursor: str | None, last: bool, guest: bool
+    ) -> tuple[Callable[..., Answer[Topic]], Callable[[], Answer[Page[Message]]]]:
+        if not guest:
+            return partial(self.topic, topic_id, peek), self._beside(self.messages, topic_id, cursor, last).result
+        topic = self._reads("topics", TOPIC, f"/api/topics/{topic_id}", {"peek": 1} if peek else {})
+        messages = self._reads("messages", MESSAGES, "/api/messages", _page_of(topic_id, cursor, last))
+
+        def both(others: int, kept: Told[tuple[Outcome[Topic], Outcome[Page[Message]]]] | None) -> Told[Any]:
+            known_topic, known_messages = kept.value if kept else (None, None)
+            begun = self._beside(_outcome, messages, others, known_messages)
+            parts = _outcome(topic, others, known_topic), begun.result()
+            told = [part for part in parts if isinstance(part, Told)]
+            same = len(told) == len(parts) and all(part.etag for part in told)
+            return Told(parts, " ".join(part.etag for part in told) if same else "", all(part.short for part in told))
+
+        # Together: who waits for a page waits once, and nothing is begun beside for who only waits.
+        found = self._shared_pages.read(f"{topic_id} {peek} {cursor} {last}", both)
+        return partial(_given, found[0]), partial(_given, found[1])
 
     def message(self, message_id: int) -> Answer[Message]:
         return self._call("messages", MESSAGE, "GET", f"/api/messages/{message_id}")
@@ -205,12 +227,19 @@ class HttpPort:
         """What guests read, which all may share."""
         if token:
             return self._call(module, shape, "GET", path, params=params, token=token, breaker=breaker)
+        return self._shared[module].read(f"{path} {params}", self._reads(module, shape, path, params, breaker))
 
-        def call(others: int) -> Told[Answer[Value]]:
+    def _reads(
+        self, module: Module, shape: TypeAdapter[Value], path: str, params: dict[str, Any], breaker: str = ""
+    ) -> Reads[Value]:
+        def call(others: int, kept: Told[Answer[Value]] | None) -> Told[Answer[Value]]:
             counted = params | {"readers": min(others + 1, MAX_READERS)} if others and shape is TOPIC else params
-            return self._told(module, shape, "GET", path, params=counted, breaker=breaker)
+            return self._told(module, shape, "GET", path, params=counted, breaker=breaker, kept=kept)
 
-        return self._shared[module].read(f"{path} {params}", call)
+        return call
+
+    def _beside(self, call: Callable[P, Value], *args: P.args, **kwargs: P.kwargs) -> Future[Value]:
+        return self._others.submit(copy_context().run, partial(call, *args, **kwargs))
 
     def _call(self, module: Module, shape: TypeAdapter[Value], method: str, path: str, **more: Any) -> Answer[Value]:
         return self._told(module, shape, method, path, **more).value
@@ -220,8 +249,11 @@ class HttpPort:
         params: dict[str, Any] | None = None, body: Input | None = None, token: str = "", key: str = "",
         headers: Mapping[str, str] = MappingProxyType({}),
         breaker: str = "",
+        kept: Told[Answer[Value]] | None = None,
     ) -> Told[Answer[Value]]:  # fmt: skip
         headers = {"Accept": "application/json", **headers}
+        if kept:
+            headers["If-None-Match"] = kept.etag
         if token:
             headers["Authorization"] = f"Bearer {token}"
         if key:
@@ -239,7 +271,10 @@ class HttpPort:
                 reply = self._tries(self._send, module, request)
             content = reply.content or b"null"
             short = len(content) <= SHORT
-            value = (_same if short and shape in (TOPICS, MESSAGES) else _parsed)(shape, content)
+            if kept and reply.status == HTTPStatus.NOT_MODIFIED:
+                value = kept.value.value
+            else:
+                value = (_same if short and shape in (TOPICS, MESSAGES) else _parsed)(shape, content)
         except (pybreaker.CircuitBreakerError, ValidationError) as error:
             raise Away(module) from error
         return Told(Answer(value, module, reply.headers.get("X-Served-By", "")), reply.headers.get("ETag", ""), short)
@@ -248,7 +283,7 @@ class HttpPort:
         reply = self._exchange(module, request)
         if reply.status >= 500:
             raise Away(module)
-        if reply.status >= 300:
+        if reply.status >= 300 and reply.status != HTTPStatus.NOT_MODIFIED:
             raise _refused(module, reply)
         return reply
 
@@ -262,6 +297,23 @@ class HttpPort:
                 raise Away(module) from error
             call.status = answer.status
         return Reply(answer.status, answer.headers, answer.data)
+
+
+def _page_of(topic_id: int, cursor: str | None, last: bool) -> dict[str, Any]:
+    return {"topic_id": topic_id, "cursor": cursor, "last": 1 if last else None}
+
+
+def _outcome(call: Reads[Value], others: int, kept: Outcome[Value] | None) -> Outcome[Value]:
+    try:
+        return call(others, kept if isinstance(kept, Told) else None)
+    except PortError as error:
+        return error
+
+
+def _given(part: Outcome[Value], token: str = "") -> Answer[Value]:  # noqa: ARG001
+    if isinstance(part, PortError):
+        raise part
+    return part.value
 
 
 def _parsed(shape: TypeAdapter[Value], content: bytes) -> Value:

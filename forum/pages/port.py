@@ -85,10 +85,6 @@ class ForumPort(Protocol):
     Raises PortError.
     """
 
-    def beside(self, call: Callable[[], Answer[Value]]) -> Callable[[], Answer[Value]]:
-        """`call`, begun already where to wait for it is most of its time. What it raises is raised to who asks."""
-        ...
-
     def look(self, module: Module) -> Answer[object]:
         """Who serves the module now."""
         ...
@@ -112,6 +108,15 @@ class ForumPort(Protocol):
     def mark_all_read(self, token: str, until: AllRead, key: str) -> Answer[None]: ...
 
     def messages(self, topic_id: int, cursor: str | None, last: bool = False) -> Answer[Page[Message]]: ...
+
+    def topic_page(
+        self, topic_id: int, peek: bool, cursor: str | None, last: bool, guest: bool
+    ) -> tuple[Callable[..., Answer[Topic]], Callable[[], Answer[Page[Message]]]]:
+        """`topic`, to be called with a token only, and `messages`: begun already where most of it is to wait.
+
+        guest: nobody's token will be given.
+        """
+        ...
 
     def message(self, message_id: int) -> Answer[Message]: ...
 

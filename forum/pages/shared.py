@@ -36,25 +36,28 @@ class Shared:
         self._begun = 0
         self._last = 0, ""
         """The latest call that has been answered, counted by when it began, and its ETag."""
-        self._kept: dict[str, tuple[str, Any]] = {}
+        self._kept: dict[str, Told[Any]] = {}
         self._not_asked: Counter[str] = Counter()
         self.waiting = 0
 
-    def read(self, what: str, call: Callable[[int], Told[Value]]) -> Value:
-        """What `call` gives for `what`. It is told how many have been given it without a call, since the last one."""
-        came, kept = self._begun, self._kept.get(what)
-        if kept is not None and kept[0] == self._last[1] and self._takes_turn():
+    def read(self, what: str, call: Callable[[int, Told[Value] | None], Told[Value]]) -> Value:
+        """What `call` gives for `what`.
+
+        It is told how many have been given it without a call, since the last one, and what is kept, if anything is.
+        """
+        came = self._begun
+        kept: Told[Value] | None = self._kept.get(what)
+        if kept is not None and kept.etag == self._last[1] and self._takes_turn():
             try:
                 if self._last[0] <= came:
-                    return self._call(what, call)
+                    return self._call(what, call, kept)
             finally:
                 self._turn.release()
-            if kept[0] == self._last[1]:
+            if kept.etag == self._last[1]:
                 with self._lock:
                     self._not_asked[what] += 1
-                value: Value = kept[1]
-                return value
-        return self._call(what, call)
+                return kept.value
+        return self._call(what, call, kept)
 
     def _takes_turn(self) -> bool:
         with self._lock:
@@ -65,16 +68,18 @@ class Shared:
             with self._lock:
                 self.waiting -= 1
 
-    def _call(self, what: str, call: Callable[[int], Told[Value]]) -> Value:
+    def _call(
+        self, what: str, call: Callable[[int, Told[Value] | None], Told[Value]], kept: Told[Value] | None
+    ) -> Value:
         with self._lock:
             self._begun += 1
             number, others = self._begun, self._not_asked.pop(what, 0)
-        told = call(others)
+        told = call(others, kept)
         with self._lock:
             if number > self._last[0]:
                 self._last = number, told.etag
             if len(self._kept) >= KEPT:
                 self._kept.clear()
             if told.etag and told.short:
-                self._kept[what] = told.etag, told.value
+                self._kept[what] = told
         return told.value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, get_args
 
 from flask import Response, flash, request, url_for
@@ -57,9 +56,12 @@ def topic(topic_id: int) -> Response:
     """Two parts from two modules; the page stands as long as one of them is there."""
     where = position()
     last = where == END
-    begun = port().beside(partial(port().messages, topic_id, cursor() if where and not last else None, last))
-    about = read_part(port().topic, topic_id, peek=bool(where) and not last)
-    messages = part(begun)
+    elsewhere = bool(where) and not last
+    ask_topic, ask_messages = port().topic_page(
+        topic_id, peek=elsewhere, cursor=cursor() if elsewhere else None, last=last, guest=visitor() is None
+    )
+    about = read_part(ask_topic)
+    messages = part(ask_messages)
 
     def context() -> dict[str, Any]:
         new = _mark_read(about, messages)

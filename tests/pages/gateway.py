@@ -12,7 +12,9 @@ DROPPED = {"transfer-encoding", "connection", "content-length", "date", "server"
 
 
 class Gateway:
-    """`calls`: method and path of each request. `away`: prefixes of paths that nobody answers.
+    """`calls`: method and path of each request. `unchanged`: the paths that were answered 304.
+
+    `away`: prefixes of paths that nobody answers.
 
     `canned`: what is answered, by method, as messages/v9@elsewhere, instead of asking `target`.
     """
@@ -20,6 +22,7 @@ class Gateway:
     def __init__(self, target: str) -> None:
         self.canned: dict[str, bytes] = {}
         self.calls: list[tuple[str, str]] = []
+        self.unchanged: list[str] = []
         self.away: set[str] = set()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler(target))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -46,6 +49,8 @@ class Gateway:
                     return self.answer(200, {"X-Served-By": "messages/v9@elsewhere"}, canned)
                 headers = {name: value for name, value in self.headers.items() if name.lower() not in DROPPED}
                 got = http.request(self.command, target + self.path, headers=headers, data=body, timeout=30)
+                if got.status_code == 304:
+                    gateway.unchanged.append(self.path)
                 return self.answer(got.status_code, dict(got.headers), got.content)
 
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = pass_on  # noqa: N815

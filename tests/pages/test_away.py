@@ -17,6 +17,7 @@ from strangler.sql import statement
 from tests.pages.browser import Browser
 from tests.pages.conftest import Both, Site, registered
 from tests.pages.test_pages import new_topic
+from tests.servers import wait_for
 
 
 def expire(browser: Browser) -> str:
@@ -67,6 +68,36 @@ def test_a_module_that_is_away_leaves_the_rest_of_the_page(web: Site) -> None:
         assert "right now" in page.text
     page = somebody.submit(somebody.get("/"), "Log out")
     assert "logged out on this device" in page.text
+
+
+def test_guests_are_shown_what_is_kept_only_after_asking_whether_it_still_holds(web: Site) -> None:
+    somebody, guest = registered(web), Browser(web.url)
+    topic = new_topic(somebody, "Kept", "The first")
+    address = urlsplit(topic.url).path
+
+    def kept() -> bool:
+        web.gateway.unchanged.clear()
+        page = guest.get(topic.url)
+        assert "The first" in page.text
+        return {path.partition("?")[0] for path in web.gateway.unchanged} == {f"/api{address}", "/api/messages"}
+
+    wait_for(kept, "a quiet moment")
+    somebody.submit(topic, "Post message", body="The second")
+    assert "The second" in guest.get(topic.url).text
+    wait_for(kept, "a quiet moment")
+    web.gateway.away = {"/api/messages"}
+    page = guest.get(topic.url)
+    assert (page.status, page.served["messages"]) == (200, "no")
+    assert "Kept" in page.text
+    assert "The first" not in page.text
+    web.gateway.away = {"/api/topics"}
+    page = guest.get(topic.url)
+    assert (page.status, page.served["topics"]) == (200, "no")
+    assert "The second" in page.text
+    web.gateway.away = {"/api/"}
+    assert guest.get(topic.url).status == 503
+    web.gateway.away = set()
+    assert guest.get(f"{web.url}/topics/999999999").status == 404
 
 
 def test_the_monolith_too_shows_what_it_can(both: Both) -> None:

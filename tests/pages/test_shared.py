@@ -19,14 +19,16 @@ class Module:
         self.etag = "one"
         self.calls: list[Future[None]] = []
         self.others: list[int] = []
+        self.kept: list[str] = []
         self.lock = threading.Lock()
 
-    def call(self, what: str) -> Callable[[int], Told[str]]:
-        def ask(others: int) -> Told[str]:
+    def call(self, what: str) -> Callable[[int, Told[str] | None], Told[str]]:
+        def ask(others: int, kept: Told[str] | None) -> Told[str]:
             let: Future[None] = Future()
             with self.lock:
                 self.calls.append(let)
                 self.others.append(others)
+                self.kept.append(kept.value if kept else "")
             let.result(30)
             return Told(f"{what} at {self.etag}", self.etag, True)
 
@@ -95,6 +97,7 @@ def test_when_something_was_written_everybody_asks(shared: Shared, module: Modul
             module.answer(number)
         assert first.result(30) == "a at two"
         assert sorted(other.result(30) for other in others) == ["a at two", "b at two"]
+    assert sorted(module.kept) == ["", "", "a at one", "a at one", "b at one"], "who asks can say what is kept"
 
 
 def test_a_call_that_fails_fails_nobody_else(shared: Shared, module: Module) -> None:
@@ -126,7 +129,7 @@ def test_nobody_waits_long_for_a_module_that_is_slow(
 def test_what_has_no_etag_or_is_long_is_asked_for_each_time(etag: str, short: bool) -> None:
     shared, calls = Shared(), []
 
-    def call(others: int) -> Told[str]:
+    def call(others: int, _: Told[str] | None) -> Told[str]:
         calls.append(others)
         return Told("x", etag, short)
 
