@@ -25,7 +25,7 @@ from werkzeug.test import run_wsgi_app
 
 from forum.application import database, resources
 from forum.database import AnyConnection
-from forum.pages.http import VIEWS, HttpPort, Reply, Request
+from forum.pages.api import VIEWS, ApiPort, Reply, Request
 from forum.pages.port import Answer, Module, Sort
 from forum.problems import Problem
 from forum.schemas import PAGE, Message, MessagesQuery, Page, Topic, TopicsQuery
@@ -72,11 +72,11 @@ def _environ(request: Request) -> WSGIEnvironment:
     return environ
 
 
-class InProcess(HttpPort):
+class InProcess(ApiPort):
     """The port of the pages of `app`, answered by `app`."""
 
     def __init__(self, app: Flask, keys: Issuer) -> None:
-        super().__init__(f"http://{HOST}")
+        super().__init__()
         self._app, self._keys = app, keys
 
     def topics(self, sort: Sort, cursor: str | None, token: str = "") -> Answer[Page[Topic]]:
@@ -131,7 +131,7 @@ class InProcess(HttpPort):
         database().give_back()
         return None
 
-    def _exchange(self, module: Module, request: Request) -> Reply:  # noqa: ARG002
+    def exchange(self, module: Module, request: Request) -> Reply:  # noqa: ARG002
         database().give_back()  # a request needs a connection of its own, and may wait for another site
         # A context of its own, or Flask would take the page's application context for this request's: its `g`, and the
         # database session that is scoped to it.

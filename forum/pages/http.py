@@ -1,163 +1,54 @@
-"""The port over HTTP: the contract that every site keeps, with a deadline, bounded retries and a breaker per module."""
+"""The port over HTTP, with a deadline for each call."""
 
 from __future__ import annotations
 
-import http.client
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from functools import lru_cache, partial
-from http import HTTPStatus
-from types import MappingProxyType
-from typing import Any, NamedTuple, ParamSpec, TypeVar, get_args
-from urllib.parse import urlencode, urlsplit
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
+from urllib.parse import urlsplit
 
-import pybreaker
 import urllib3
 from flask import current_app
-from pydantic import TypeAdapter, ValidationError
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_random_exponential
 
-from forum.client_address import vouched
-from forum.pages.port import Answer, Away, Module, PortError, Refused, Sort
+from forum.pages.api import MESSAGES, TOPIC, ApiPort, Reads, Reply, Request, page_of
+from forum.pages.port import Answer, Away, Module, PortError
 from forum.pages.shared import Shared, Told
-from forum.schemas import (
-    MAX_READERS,
-    AllRead,
-    Credentials,
-    Input,
-    Me,
-    Message,
-    MessageChange,
-    NewMessage,
-    NewTopic,
-    Page,
-    ProfileChange,
-    Reading,
-    Refresh,
-    Registration,
-    Tokens,
-    Topic,
-    TopicChange,
-    User,
-)
+from forum.schemas import Message, Page, Topic
 from strangler.measured import called
 
 Value = TypeVar("Value")
 P = ParamSpec("P")
-Reads = Callable[[int, Told[Answer[Value]] | None], Told[Answer[Value]]]
-"""See Shared.read."""
 Outcome = Told[Answer[Value]] | PortError
 
-TOPICS: TypeAdapter[Page[Topic]] = TypeAdapter(Page[Topic])
-MESSAGES: TypeAdapter[Page[Message]] = TypeAdapter(Page[Message])
-TOPIC: TypeAdapter[Topic] = TypeAdapter(Topic)
-MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
-USER: TypeAdapter[User] = TypeAdapter(User)
-ME: TypeAdapter[Me] = TypeAdapter(Me)
-TOKENS: TypeAdapter[Tokens] = TypeAdapter(Tokens)
-NOTHING: TypeAdapter[None] = TypeAdapter(None)
-ANYTHING: TypeAdapter[object] = TypeAdapter(object)
-
-LOOKS: dict[Module, str] = {
-    "users": "/api/users?ids=1", "topics": "/api/topics?ids=1", "messages": "/api/messages?topic_id=1&limit=1",
-}  # fmt: skip
-"""What is cheap to ask of a module, and is never refused."""
-
-VIEWS = "views"
-"""A breaker of its own: without Redis nobody can compare views, which must not keep anybody from the other orders."""
-KEPT, SHORT = 256, 64 * 1024
-"""Pages of topics and messages that are kept, and how long, in bytes, one may be for that."""
 CONNECTIONS, OTHERS = 64, 32
 """Kept open; and how many calls at a time are made beside others."""
 FAILURES = urllib3.exceptions.HTTPError, ValueError
 """ValueError: what a visitor has in a cookie may be no value of a header."""
-PATIENCE_SECONDS = 3.0
-"""Only what failed within this time is tried again: a visitor is waiting."""
 
 
-class Request(NamedTuple):
-    method: str
-    target: str
-    """Path and query."""
-    headers: Mapping[str, str]
-    body: bytes | None
+class HttpPort(ApiPort):
+    """Asks `base_url`.
 
-
-class Reply(NamedTuple):
-    status: int
-    headers: urllib3.HTTPHeaderDict
-    content: bytes
-
-
-class HttpPort:
-    """Asks `base_url`. Used by all threads at once.
-
-    Every call is safe to repeat: reads and log-outs by nature, writes by their key, a refresh by its grace period; a
-    log-in done twice leaves a session that nobody uses. So each is tried up to `tries` times.
     read_seconds: longer than a site waits for an owner that is just changing, so that it can answer for itself.
     """
 
-    def __init__(
-        self,
-        base_url: str,
-        connect_seconds: float = 1.0,
-        read_seconds: float = 12.0,
-        tries: int = 3,
-    ) -> None:
+    def __init__(self, base_url: str, connect_seconds: float = 1.0, read_seconds: float = 12.0) -> None:
+        super().__init__()
         timeout = urllib3.Timeout(connect=connect_seconds, read=read_seconds)
         self._prefix = urlsplit(base_url).path.rstrip("/")
         self._site = urllib3.connection_from_url(base_url, maxsize=CONNECTIONS, timeout=timeout, retries=False)
-        self._tries = Retrying(
-            stop=stop_after_attempt(tries) | stop_after_delay(PATIENCE_SECONDS),
-            wait=wait_random_exponential(multiplier=0.05, max=0.5),
-            retry=retry_if_exception_type(Away),
-            reraise=True,
-        )
-        self._shared = {module: Shared() for module in get_args(Module)}
-        self._shared_pages = Shared()
         self._others = ThreadPoolExecutor(OTHERS, "port")
-        self._breakers = {
-            module: pybreaker.CircuitBreaker(fail_max=8, reset_timeout=2, exclude=[Refused], name=module)
-            for module in (*get_args(Module), VIEWS)
-        }
-
-    def look(self, module: Module) -> Answer[object]:
-        return self._call(module, ANYTHING, "GET", LOOKS[module])
-
-    def topics(self, sort: Sort, cursor: str | None, token: str = "") -> Answer[Page[Topic]]:
-        params, breaker = {"sort": sort, "cursor": cursor}, VIEWS if sort == "views" else ""
-        return self._read("topics", TOPICS, "/api/topics", params, token, breaker)
-
-    def topics_by_ids(self, ids: Iterable[int]) -> Answer[Page[Topic]]:
-        return self._call("topics", TOPICS, "GET", "/api/topics", params={"ids": ",".join(map(str, ids))})
-
-    def search_topics(self, words: str, cursor: str | None) -> Answer[Page[Topic]]:
-        return self._call("topics", TOPICS, "GET", "/api/topics/search", params={"q": words, "cursor": cursor})
-
-    def search_messages(self, words: str, cursor: str | None) -> Answer[Page[Message]]:
-        return self._call("messages", MESSAGES, "GET", "/api/messages/search", params={"q": words, "cursor": cursor})
-
-    def topic(self, topic_id: int, peek: bool = False, token: str = "") -> Answer[Topic]:
-        return self._read("topics", TOPIC, f"/api/topics/{topic_id}", {"peek": 1} if peek else {}, token)
-
-    def mark_read(self, token: str, topic_id: int, reading: Reading) -> Answer[None]:
-        return self._call("topics", NOTHING, "PUT", f"/api/topics/{topic_id}/read", token=token, body=reading)
-
-    def mark_all_read(self, token: str, until: AllRead, key: str) -> Answer[None]:
-        return self._call("topics", NOTHING, "PUT", "/api/topics/read", token=token, body=until, key=key)
-
-    def messages(self, topic_id: int, cursor: str | None, last: bool = False) -> Answer[Page[Message]]:
-        return self._read("messages", MESSAGES, "/api/messages", _page_of(topic_id, cursor, last))
+        self._pages = Shared()
 
     def topic_page(
         self, topic_id: int, peek: bool, cursor: str | None, last: bool, guest: bool
     ) -> tuple[Callable[..., Answer[Topic]], Callable[[], Answer[Page[Message]]]]:
         if not guest:
             return partial(self.topic, topic_id, peek), self._beside(self.messages, topic_id, cursor, last).result
-        topic = self._reads("topics", TOPIC, f"/api/topics/{topic_id}", {"peek": 1} if peek else {})
-        messages = self._reads("messages", MESSAGES, "/api/messages", _page_of(topic_id, cursor, last))
+        topic = self.reads("topics", TOPIC, f"/api/topics/{topic_id}", {"peek": 1} if peek else {})
+        messages = self.reads("messages", MESSAGES, "/api/messages", page_of(topic_id, cursor, last))
 
         def both(others: int, kept: Told[tuple[Outcome[Topic], Outcome[Page[Message]]]] | None) -> Told[Any]:
             known_topic, known_messages = kept.value if kept else (None, None)
@@ -168,126 +59,13 @@ class HttpPort:
             return Told(parts, " ".join(part.etag for part in told) if same else "", all(part.short for part in told))
 
         # Together: who waits for a page waits once, and nothing is begun beside for who only waits.
-        found = self._shared_pages.read(f"{topic_id} {peek} {cursor} {last}", both)
+        found = self._pages.read(f"{topic_id} {peek} {cursor} {last}", both)
         return partial(_given, found[0]), partial(_given, found[1])
-
-    def message(self, message_id: int) -> Answer[Message]:
-        return self._call("messages", MESSAGE, "GET", f"/api/messages/{message_id}")
-
-    def user(self, user_id: int) -> Answer[User]:
-        return self._call("users", USER, "GET", f"/api/users/{user_id}")
-
-    def me(self, token: str) -> Answer[Me]:
-        return self._call("users", ME, "GET", "/api/users/me", token=token)
-
-    def register(self, account: Registration, key: str) -> Answer[Me]:
-        return self._call("users", ME, "POST", "/api/users", body=account, key=key)
-
-    def change_profile(self, token: str, user_id: int, change: ProfileChange, key: str) -> Answer[Me]:
-        return self._call("users", ME, "PATCH", f"/api/users/{user_id}", token=token, body=change, key=key)
-
-    def delete_user(self, token: str, user_id: int, key: str) -> Answer[None]:
-        return self._call("users", NOTHING, "DELETE", f"/api/users/{user_id}", token=token, key=key)
-
-    def log_in(self, credentials: Credentials) -> Answer[Tokens]:
-        return self._call("users", TOKENS, "POST", "/api/sessions", body=credentials, headers=vouched())
-
-    def refresh(self, refresh_token: str) -> Answer[Tokens]:
-        body = Refresh(refresh_token=refresh_token)
-        return self._call("users", TOKENS, "POST", "/api/sessions/refresh", body=body)
-
-    def log_out(self, token: str) -> Answer[None]:
-        return self._call("users", NOTHING, "DELETE", "/api/sessions/current", token=token)
-
-    def create_topic(self, token: str, topic: NewTopic, key: str) -> Answer[Topic]:
-        return self._call("topics", TOPIC, "POST", "/api/topics", token=token, body=topic, key=key)
-
-    def change_topic(self, token: str, topic_id: int, change: TopicChange, key: str) -> Answer[Topic]:
-        return self._call("topics", TOPIC, "PATCH", f"/api/topics/{topic_id}", token=token, body=change, key=key)
-
-    def delete_topic(self, token: str, topic_id: int, key: str) -> Answer[None]:
-        return self._call("topics", NOTHING, "DELETE", f"/api/topics/{topic_id}", token=token, key=key)
-
-    def post_message(self, token: str, message: NewMessage, key: str) -> Answer[Message]:
-        return self._call("messages", MESSAGE, "POST", "/api/messages", token=token, body=message, key=key)
-
-    def change_message(self, token: str, message_id: int, change: MessageChange, key: str) -> Answer[Message]:
-        path = f"/api/messages/{message_id}"
-        return self._call("messages", MESSAGE, "PATCH", path, token=token, body=change, key=key)
-
-    def delete_message(self, token: str, message_id: int, key: str) -> Answer[None]:
-        return self._call("messages", NOTHING, "DELETE", f"/api/messages/{message_id}", token=token, key=key)
-
-    # --- one call ---------------------------------------------------------------------------------------------------
-
-    def _read(
-        self, module: Module, shape: TypeAdapter[Value], path: str, params: dict[str, Any], token: str = "",
-        breaker: str = "",
-    ) -> Answer[Value]:  # fmt: skip
-        """What guests read, which all may share."""
-        if token:
-            return self._call(module, shape, "GET", path, params=params, token=token, breaker=breaker)
-        return self._shared[module].read(f"{path} {params}", self._reads(module, shape, path, params, breaker))
-
-    def _reads(
-        self, module: Module, shape: TypeAdapter[Value], path: str, params: dict[str, Any], breaker: str = ""
-    ) -> Reads[Value]:
-        def call(others: int, kept: Told[Answer[Value]] | None) -> Told[Answer[Value]]:
-            counted = params | {"readers": min(others + 1, MAX_READERS)} if others and shape is TOPIC else params
-            return self._told(module, shape, "GET", path, params=counted, breaker=breaker, kept=kept)
-
-        return call
 
     def _beside(self, call: Callable[P, Value], *args: P.args, **kwargs: P.kwargs) -> Future[Value]:
         return self._others.submit(copy_context().run, partial(call, *args, **kwargs))
 
-    def _call(self, module: Module, shape: TypeAdapter[Value], method: str, path: str, **more: Any) -> Answer[Value]:
-        return self._told(module, shape, method, path, **more).value
-
-    def _told(
-        self, module: Module, shape: TypeAdapter[Value], method: str, path: str, *,
-        params: dict[str, Any] | None = None, body: Input | None = None, token: str = "", key: str = "",
-        headers: Mapping[str, str] = MappingProxyType({}),
-        breaker: str = "",
-        kept: Told[Answer[Value]] | None = None,
-    ) -> Told[Answer[Value]]:  # fmt: skip
-        headers = {"Accept": "application/json", **headers}
-        if kept:
-            headers["If-None-Match"] = kept.etag
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
-        if key:
-            headers["Idempotency-Key"] = key
-        data = None
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-            # Not escaped to ASCII: 20,000 characters of any one script must stay under the limit for a body.
-            data = json.dumps(body.model_dump(mode="json", exclude_unset=True), ensure_ascii=False).encode()
-        query = urlencode({name: value for name, value in (params or {}).items() if value is not None})
-        request = Request(method, f"{path}?{query}" if query else path, headers, data)
-        try:
-            # Not breaker.call(): that lets only one call at a time through.
-            with self._breakers[breaker or module].calling():
-                reply = self._tries(self._send, module, request)
-            content = reply.content or b"null"
-            short = len(content) <= SHORT
-            if kept and reply.status == HTTPStatus.NOT_MODIFIED:
-                value = kept.value.value
-            else:
-                value = (_same if short and shape in (TOPICS, MESSAGES) else _parsed)(shape, content)
-        except (pybreaker.CircuitBreakerError, ValidationError) as error:
-            raise Away(module) from error
-        return Told(Answer(value, module, reply.headers.get("X-Served-By", "")), reply.headers.get("ETag", ""), short)
-
-    def _send(self, module: Module, request: Request) -> Reply:
-        reply = self._exchange(module, request)
-        if reply.status >= 500:
-            raise Away(module)
-        if reply.status >= 300 and reply.status != HTTPStatus.NOT_MODIFIED:
-            raise _refused(module, reply)
-        return reply
-
-    def _exchange(self, module: Module, request: Request) -> Reply:
+    def exchange(self, module: Module, request: Request) -> Reply:
         method, target, headers, body = request
         with called(current_app.extensions["strangler"].site, module, "call") as call:
             try:
@@ -297,10 +75,6 @@ class HttpPort:
                 raise Away(module) from error
             call.status = answer.status
         return Reply(answer.status, answer.headers, answer.data)
-
-
-def _page_of(topic_id: int, cursor: str | None, last: bool) -> dict[str, Any]:
-    return {"topic_id": topic_id, "cursor": cursor, "last": 1 if last else None}
 
 
 def _outcome(call: Reads[Value], others: int, kept: Outcome[Value] | None) -> Outcome[Value]:
@@ -314,24 +88,3 @@ def _given(part: Outcome[Value], token: str = "") -> Answer[Value]:  # noqa: ARG
     if isinstance(part, PortError):
         raise part
     return part.value
-
-
-def _parsed(shape: TypeAdapter[Value], content: bytes) -> Value:
-    return shape.validate_json(content)
-
-
-_same = lru_cache(KEPT)(_parsed)
-"""Of the same content the same object: what has been made of it is found by it (forum.pages.fragments)."""
-
-
-def _refused(module: Module, reply: Reply) -> Refused:
-    try:
-        problem = json.loads(reply.content)
-    except ValueError:
-        problem = {}
-    if not isinstance(problem, dict):
-        problem = {}
-    errors = {str(error.get("field")): str(error.get("message")) for error in problem.get("errors") or []}
-    detail = str(problem.get("detail") or http.client.responses.get(reply.status, reply.status))
-    told = reply.headers
-    return Refused(module, reply.status, detail, errors, told.get("X-Served-By", ""), told.get("Retry-After", ""))

@@ -70,8 +70,8 @@ def test_a_program_that_crashes_is_started_again(running: Local) -> None:
         info = supervisor.info("monolith-1")
         return info["pid"] != before and info["statename"] == "RUNNING"
 
-    assert probe.wait_for(replaced, 20)
-    assert probe.wait_for(lambda: probe.is_ready(layout.url("monolith-1")), 20)
+    assert probe.wait_for(replaced, 60)
+    assert probe.wait_for(lambda: probe.is_ready(layout.url("monolith-1")), 60)
 
 
 def test_secrets_are_for_their_owner_only(running: Local) -> None:

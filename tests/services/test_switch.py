@@ -40,10 +40,10 @@ def test_each_message_is_counted_once_while_topics_moves_to_and_fro(place: Calla
                 hand_over(Limits(override=frozenset({"diff", "service"})))
                 goal = posted + 50
                 owner = monolith if hand_over == move.reverse else topics
-                wait_for(lambda: owner.value(COUNTED) >= goal, "the owner to count", 30)  # noqa: B023
+                wait_for(lambda: owner.value(COUNTED) >= goal, "the owner to count")  # noqa: B023
             stop.set()
             poster.join()
-            wait_for(lambda: topics.value(COUNTED) >= posted, "the last event", 30)
+            wait_for(lambda: topics.value(COUNTED) >= posted, "the last event")
             move.forward.catch_up(30)
             move.back.catch_up(30)
             assert (topics.value(COUNTED), monolith.value(COUNTED)) == (posted, posted)

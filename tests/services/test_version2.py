@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
-from forum.pages.http import TOPIC, TOPICS
+from forum.pages.api import TOPIC, TOPICS
 from forum.settings import TopicsSettings, read
 from services.topics.app import create_app
 from tests.contract.test_topics import FIELDS

@@ -165,9 +165,9 @@ class Stack:
         wait_for(lambda: not lines("ps", "--quiet", f"--filter={mine}"), "its containers to end", 120)
         if ended := lines("ps", "--all", "--quiet", f"--filter={mine}"):  # Swarm leaves those of jobs behind
             run("docker", "rm", "--force", *ended)
-        wait_for(lambda: not lines("network", "ls", "--quiet", f"--filter={mine}"), "its networks to go", 60)
-        wait_for(lambda: self._removed("volume", mine), "its volumes to go", 60)
-        wait_for(lambda: self._removed("secret", f"label=forum.stack={self.name}"), "its secrets to go", 60)
+        wait_for(lambda: not lines("network", "ls", "--quiet", f"--filter={mine}"), "its networks to go")
+        wait_for(lambda: self._removed("volume", mine), "its volumes to go")
+        wait_for(lambda: self._removed("secret", f"label=forum.stack={self.name}"), "its secrets to go")
 
     @staticmethod
     def _removed(kind: str, which: str) -> bool:

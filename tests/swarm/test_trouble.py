@@ -29,7 +29,7 @@ def test_a_late_stage_comes_up_on_an_empty_swarm_though_deployed_twice_and_kille
     for one in both:
         one.wait(120)
     # One of the two may have lost against the other; the repeat finishes the job.
-    wait_for(lambda: stack.deploy("3-topics").returncode == 0, "a deploy to go through", 60, stack.describe)
+    wait_for(lambda: stack.deploy("3-topics").returncode == 0, "a deploy to go through", why=stack.describe)
     wait_for(lambda: "copying" in stack.log("kit"), "the kit to copy", 180, stack.describe)
     docker("kill", *stack.containers("kit"))
     assert stack.deploy("3-topics").returncode == 0
