@@ -98,10 +98,11 @@ class PublishedKeys:
     """The key set that users publishes, fetched when a token names a key not seen yet.
 
     Once fetched, a key is kept for ever: users may be away. At most one fetch a second, or a flood of forged tokens
-    would become a flood of requests.
+    would become a flood of requests. timeout: to connect and to answer, in seconds; long, for who has a token can do
+    nothing without.
     """
 
-    def __init__(self, forum_api_url: str, timeout: tuple[float, float] = (1.0, 3.0), pause: float = 1.0) -> None:
+    def __init__(self, forum_api_url: str, timeout: tuple[float, float] = (1.0, 8.0), pause: float = 1.0) -> None:
         self._url = f"{forum_api_url}/.well-known/jwks.json"
         self._timeout = timeout
         self._pause = pause
