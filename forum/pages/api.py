@@ -44,6 +44,8 @@ from forum.schemas import (
 Value = TypeVar("Value")
 Reads = Callable[[int, Told[Answer[Value]] | None], Told[Answer[Value]]]
 """See Shared.read."""
+At = tuple[Module, TypeAdapter[Value], str, dict[str, Any]]
+"""Where something is read: the module, its shape, path and parameters."""
 
 TOPICS: TypeAdapter[Page[Topic]] = TypeAdapter(Page[Topic])
 MESSAGES: TypeAdapter[Page[Message]] = TypeAdapter(Page[Message])
@@ -129,7 +131,7 @@ class ApiPort(ABC):
         return self._call("messages", MESSAGES, "GET", "/api/messages/search", params={"q": words, "cursor": cursor})
 
     def topic(self, topic_id: int, peek: bool = False, token: str = "") -> Answer[Topic]:
-        return self._read("topics", TOPIC, f"/api/topics/{topic_id}", {"peek": 1} if peek else {}, token)
+        return self._read(*topic_at(topic_id, peek), token)
 
     def mark_read(self, token: str, topic_id: int, reading: Reading) -> Answer[None]:
         return self._call("topics", NOTHING, "PUT", f"/api/topics/{topic_id}/read", token=token, body=reading)
@@ -138,7 +140,7 @@ class ApiPort(ABC):
         return self._call("topics", NOTHING, "PUT", "/api/topics/read", token=token, body=until, key=key)
 
     def messages(self, topic_id: int, cursor: str | None, last: bool = False) -> Answer[Page[Message]]:
-        return self._read("messages", MESSAGES, "/api/messages", page_of(topic_id, cursor, last))
+        return self._read(*messages_at(topic_id, cursor, last))
 
     def message(self, message_id: int) -> Answer[Message]:
         return self._call("messages", MESSAGE, "GET", f"/api/messages/{message_id}")
@@ -254,8 +256,13 @@ class ApiPort(ABC):
         return reply
 
 
-def page_of(topic_id: int, cursor: str | None, last: bool) -> dict[str, Any]:
-    return {"topic_id": topic_id, "cursor": cursor, "last": 1 if last else None}
+def topic_at(topic_id: int, peek: bool) -> At[Topic]:
+    return "topics", TOPIC, f"/api/topics/{topic_id}", {"peek": 1} if peek else {}
+
+
+def messages_at(topic_id: int, cursor: str | None, last: bool) -> At[Page[Message]]:
+    params = {"topic_id": topic_id, "cursor": cursor, "last": 1 if last else None}
+    return "messages", MESSAGES, "/api/messages", params
 
 
 def _parsed(shape: TypeAdapter[Value], content: bytes) -> Value:

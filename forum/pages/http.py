@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import urllib3
 from flask import current_app
 
-from forum.pages.api import MESSAGES, TOPIC, ApiPort, Reads, Reply, Request, page_of
+from forum.pages.api import ApiPort, Reads, Reply, Request, messages_at, topic_at
 from forum.pages.port import Answer, Away, Module, PortError
 from forum.pages.shared import Shared, Told
 from forum.schemas import Message, Page, Topic
@@ -47,8 +47,8 @@ class HttpPort(ApiPort):
     ) -> tuple[Callable[..., Answer[Topic]], Callable[[], Answer[Page[Message]]]]:
         if not guest:
             return partial(self.topic, topic_id, peek), self._beside(self.messages, topic_id, cursor, last).result
-        topic = self.reads("topics", TOPIC, f"/api/topics/{topic_id}", {"peek": 1} if peek else {})
-        messages = self.reads("messages", MESSAGES, "/api/messages", page_of(topic_id, cursor, last))
+        topic = self.reads(*topic_at(topic_id, peek))
+        messages = self.reads(*messages_at(topic_id, cursor, last))
 
         def both(others: int, kept: Told[tuple[Outcome[Topic], Outcome[Page[Message]]]] | None) -> Told[Any]:
             known_topic, known_messages = kept.value if kept else (None, None)

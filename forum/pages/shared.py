@@ -28,7 +28,7 @@ class Told(NamedTuple, Generic[Value]):
 
 
 class Shared:
-    """The reads of one module. Used by all threads at once."""
+    """The reads of one module, or of pages that read the same modules. Used by all threads at once."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

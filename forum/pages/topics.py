@@ -56,9 +56,9 @@ def topic(topic_id: int) -> Response:
     """Two parts from two modules; the page stands as long as one of them is there."""
     where = position()
     last = where == END
-    elsewhere = bool(where) and not last
+    turned = bool(where) and not last
     ask_topic, ask_messages = port().topic_page(
-        topic_id, peek=elsewhere, cursor=cursor() if elsewhere else None, last=last, guest=visitor() is None
+        topic_id, peek=turned, cursor=cursor() if turned else None, last=last, guest=visitor() is None
     )
     about = read_part(ask_topic)
     messages = part(ask_messages)
