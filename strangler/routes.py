@@ -2,6 +2,11 @@
 
 Nothing rests on when Traefik hears of it: any path leads to the owner. Routes only save the hop.
 Keys: Traefik's manual, "KV Configuration Reference".
+
+Traefik asks for the names of all keys first (SCAN, ten at a time) and then for their values (MGET). Of names that are
+made meanwhile it finds but some, and a router whose service it has not found is dropped: a 503. Values it sees all at
+once. So no name is made when it is needed: all that any stage has are there from the beginning, and what has nothing to
+say is empty, which to Traefik is as good as not there. No name is ever removed.
 """
 
 from __future__ import annotations
@@ -12,7 +17,7 @@ from typing import Any
 
 import redis as redis_client
 
-from strangler.config import Config
+from strangler.config import Config, Site
 from strangler.errors import AwayError, StranglerError
 
 HEALTH_INTERVAL = "500ms"
@@ -44,6 +49,15 @@ def keys(
     """
     found: dict[str, str] = {}
 
+    def balance(name: str, servers: list[str], asked: str | None) -> None:
+        balancer = f"{root}/http/services/{name}/loadbalancer"
+        for number, server in enumerate(servers):
+            found[f"{balancer}/servers/{number}/url"] = server
+        if asked:
+            found[f"{balancer}/healthcheck/path"] = asked
+            found[f"{balancer}/healthcheck/interval"] = HEALTH_INTERVAL
+            found[f"{balancer}/healthcheck/timeout"] = HEALTH_TIMEOUT
+
     def router(name: str, rule: str, service: str, entry_point: str) -> None:
         at = f"{root}/http/routers/{name}"
         found[f"{at}/rule"] = rule
@@ -52,7 +66,11 @@ def keys(
 
     for prefix, destination in routes.items():
         if prefix == "/" and spare:
-            found[f"{root}/http/services/default/failover/service"] = destination
+            servers = config.sites[destination].servers
+            if len(servers) == 1:
+                # Beside the site's own: whom nobody can stand in for must not be given up with it.
+                balance("preferred", servers, "/livez")
+            found[f"{root}/http/services/default/failover/service"] = "preferred" if len(servers) == 1 else destination
             found[f"{root}/http/services/default/failover/fallback"] = spare
             destination = "default"
         label = "default" if prefix == "/" else prefix.strip("/").replace("/", "-").replace(".", "-")
@@ -66,18 +84,36 @@ def keys(
             if name in routes.values():
                 raise
             continue
-        balancer = f"{root}/http/services/{name}/loadbalancer"
-        for number, server in enumerate(servers):
-            found[f"{balancer}/servers/{number}/url"] = server
         # Asked only where somebody else can serve instead: where nobody can, giving up a site that is merely slow to
         # answer would fail what only had to wait. An address that stands for many is looked after by whoever is behind
         # it, and one of them that drains is no reason to give up the rest: there, it is whether anybody answers.
-        if len(servers) > 1 or (spare and name == routes["/"]):
-            found[f"{balancer}/healthcheck/path"] = "/readyz" if len(servers) > 1 else "/livez"
-            found[f"{balancer}/healthcheck/interval"] = HEALTH_INTERVAL
-            found[f"{balancer}/healthcheck/timeout"] = HEALTH_TIMEOUT
+        balance(name, servers, "/readyz" if len(servers) > 1 else None)
         router(f"internal-{name}", "PathPrefix(`/`)", name, name)
     return found
+
+
+def names(config: Config, root: str = "traefik") -> set[str]:
+    """Every key that some stage has in this place."""
+    there = {name for name, site in config.sites.items() if _is_here(site)}
+    ends = [{module.name: module.target for module in config.modules.values()},
+            {module.name: module.source for module in config.modules.values()}]  # fmt: skip
+    return {
+        key
+        for stage in config.stages.values()
+        for to in ends
+        if {stage.default, stage.spare or stage.default} <= there
+        for key in keys(
+            config, table(config, {name: site for name, site in to.items() if site in there}, stage.default), root,
+            spare=stage.spare,
+        )
+    }  # fmt: skip
+
+
+def _is_here(site: Site) -> bool:
+    try:
+        return bool(site.servers)
+    except StranglerError:
+        return False
 
 
 def root(config: Config) -> str:
@@ -113,6 +149,11 @@ def in_use(store: Mapping[str, str], root: str = "traefik") -> dict[str, list[st
 
 def stored(client: Any, root: str = "traefik") -> dict[str, str]:
     """All that the store holds of the gateway's. Raises AwayError when Redis cannot be reached."""
+    return {key: value for key, value in _kept(client, root).items() if value}
+
+
+def _kept(client: Any, root: str) -> dict[str, str]:
+    """The same, and what is empty."""
     try:
         keys = sorted(key.decode() for key in client.scan_iter(match=f"{root}/*", count=1000))
         values = client.mget(keys) if keys else []
@@ -130,31 +171,29 @@ def outdated(client: Any, found: dict[str, str], root: str = "traefik") -> tuple
     return {key: value for key, value in found.items() if present.get(key) != value}, set(present) - set(found)
 
 
-def offer(client: Any, found: dict[str, str], root: str = "traefik") -> None:
-    """Make the store hold `found`, beside what else it holds. Raises AwayError when Redis cannot be reached."""
-    changed, _ = outdated(client, found, root)
-    try:
-        if changed:
-            client.mset(changed)
-    except redis_client.RedisError as error:
-        raise AwayError(f"cannot reach the gateway's Redis: {error}; is it running?") from None
-
-
-def publish(client: Any, found: dict[str, str], root: str = "traefik") -> None:
-    """Make the store hold exactly `found`, in one transaction. Writes nothing when it does already.
+def offer(client: Any, found: dict[str, str], root: str = "traefik", names: Collection[str] = ()) -> None:
+    """Make the store hold `found`, beside what else it holds, and know the `names` that will be needed.
 
     Raises AwayError when Redis cannot be reached.
     """
-    changed, gone = outdated(client, found, root)
-    if not changed and not gone:
-        return
+    kept = _kept(client, root)
+    _set(client, kept, dict.fromkeys(set(names) - set(kept), "") | found)
+
+
+def publish(client: Any, found: dict[str, str], root: str = "traefik", names: Collection[str] = ()) -> None:
+    """Make the store hold `found` and nothing else, all at once, and know the `names` that will be needed.
+
+    Raises AwayError when Redis cannot be reached.
+    """
+    kept = _kept(client, root)
+    _set(client, kept, dict.fromkeys({*names, *kept}, "") | found)
+
+
+def _set(client: Any, kept: dict[str, str], wanted: dict[str, str]) -> None:
+    changed = {key: value for key, value in wanted.items() if kept.get(key) != value}
     try:
-        with client.pipeline(transaction=True) as pipe:
-            if changed:
-                pipe.mset(changed)
-            if gone:
-                pipe.delete(*gone)
-            pipe.execute()
+        if changed:
+            client.mset(changed)
     except redis_client.RedisError as error:
         raise AwayError(f"cannot reach the gateway's Redis: {error}; is it running?") from None
 

@@ -233,11 +233,13 @@ class Journey:
         if self._config.gateway is None:
             return
         root = routes.root(self._config)
-        entrances = routes.keys(self._config, {}, root, self._on_the_way)
-        self._until("the gateway's store", lambda: routes.offer(routes.connect(self._config), entrances, root))
+        entrances, names = routes.keys(self._config, {}, root, self._on_the_way), routes.names(self._config, root)
+        self._until("the gateway's store", lambda: routes.offer(routes.connect(self._config), entrances, root, names))
 
     def _publish(self, moved: list[str], arrived: bool = False) -> None:
-        routes.publish(routes.connect(self._config), self._keys(moved, arrived), routes.root(self._config))
+        root = routes.root(self._config)
+        keys, names = self._keys(moved, arrived), routes.names(self._config, root)
+        routes.publish(routes.connect(self._config), keys, root, names)
 
     def _route(self, moved: list[str], arrived: bool = False) -> None:
         if self._config.gateway is None:

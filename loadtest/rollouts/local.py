@@ -64,8 +64,7 @@ class Local:
         self.timeline = state.timeline
         self._old = self._layout.instances(SITE)
         with self.stack.redis() as redis:
-            found = {key: redis.get(key) for key in redis.scan_iter("traefik/*")}
-        self._base = {key.decode(): value.decode() for key, value in found.items() if value is not None}
+            self._base = published.stored(redis)
         self._new: list[str] = []
         self._version = "good"
         self._mirrored = False
@@ -189,7 +188,7 @@ class Local:
         self._mirrored = route.mirrored
         with self.stack.redis() as redis:
             changes, gone = published.outdated(redis, found)
-            published.publish(redis, found)
+            published.publish(redis, found, names=routes.names(self._base))
         if (changes or gone) and not probe.wait_for(lambda: self._reloads() > before, 10):
             raise LocalError(f"the gateway does not take its routes; see {self.stack.last_words('gateway')}", 1)
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from loadtest.rollouts.target import COOKIE, HEADER, SITE, Route
+from loadtest.rollouts.target import COOKIE, HEADER, REPLICAS, SITE, Route
 
 NEW_SERVICE, COMPARER = f"{SITE}-new", f"{SITE}-comparer"
 MIRRORED = 50
 """Percent of the reads that are asked again, three times each: more would be a load of its own."""
 READY = {"path": "/readyz", "interval": "500ms", "timeout": "10s"}
+
+
+def names(base: dict[str, str]) -> set[str]:
+    """Every key that some route has: see strangler.routes."""
+    all_routes = (Route(percent=20), Route(percent=100), Route(chosen=True), Route(mirrored=True))
+    return {key for route in all_routes for key in keys(base, route, ["some"] * REPLICAS, "some")}
 
 
 def keys(

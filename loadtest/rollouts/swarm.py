@@ -123,7 +123,7 @@ class Swarm:
         # It would put the stage's routes back.
         docker("service", "scale", "--detach=true", f"{name}_kit=0")
         say("reached; version 1 as the rollouts begin with it")
-        self._base = self._routes()
+        self._base = {key: value for key, value in self._routes().items() if value}
         self.reset("good")
 
     # --- the target -------------------------------------------------------------------------------------------------
@@ -294,28 +294,29 @@ class Swarm:
         return self._ask("monolith", "python", "-c", METRICS.format("gateway:9000"))
 
     def _routes(self) -> dict[str, str]:
-        names = self._ask("redis", "redis-cli", "--raw", "KEYS", "traefik/*").splitlines()
-        values = self._ask("redis", "redis-cli", "--raw", "MGET", *names).splitlines()
+        """What is empty, too."""
+        names = json.loads(self._ask("redis", "redis-cli", "--json", "KEYS", "traefik/*"))
+        values = json.loads(self._ask("redis", "redis-cli", "--json", "MGET", *names))
         return dict(zip(names, values, strict=True))
 
     def _publish(self, route: Route) -> None:
         there = self._routes()
         new = [f"http://{routes.NEW_SERVICE}:8000"] if self._new or route != Route() else []
         found = routes.keys(self._base, route, new, f"http://{routes.COMPARER}:8000")
-        changes = {key: value for key, value in found.items() if there.get(key) != value}
+        wanted = dict.fromkeys({*there, *routes.names(self._base)}, "") | found
+        changes = {key: value for key, value in wanted.items() if there.get(key) != value}
         self._mirrored = route.mirrored
-        if not changes and there.keys() == found.keys():
+        if not changes:
             return
+        different = {key: value for key, value in there.items() if value} != found
         before = total(self._gateway_metrics(), "traefik_config_reloads_total")
-        commands = ["MULTI"]
-        if changes:
-            commands.append(f"MSET {' '.join(json.dumps(word) for pair in changes.items() for word in pair)}")
-        if gone := there.keys() - found.keys():
-            commands.append(f"DEL {' '.join(gone)}")
-        self._ask("redis", "redis-cli", said="\n".join([*commands, "EXEC", ""]))
-        self._until(
-            lambda: total(self._gateway_metrics(), "traefik_config_reloads_total") > before, "the gateway's routes", 20
-        )
+        command = f"MSET {' '.join(json.dumps(word) for pair in changes.items() for word in pair)}\n"
+        self._ask("redis", "redis-cli", said=command)
+        if different:
+            self._until(
+                lambda: total(self._gateway_metrics(), "traefik_config_reloads_total") > before,
+                "the gateway's routes", 20,
+            )  # fmt: skip
 
 
 def remove(stack: str) -> None:

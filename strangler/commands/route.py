@@ -32,5 +32,5 @@ def route(config: Config, to: tuple[str, ...], default: str, json_: bool) -> Non
         raise StranglerError(f"--default {default}: there is no [sites.{default}]")
     table = routes.table(config, wanted, default)
     root = routes.root(config)
-    routes.publish(routes.connect(config), routes.keys(config, table, root), root)
+    routes.publish(routes.connect(config), routes.keys(config, table, root), root, routes.names(config, root))
     say(json_, table, "\n".join(f"{prefix:40} {site}" for prefix, site in table.items()))
