@@ -64,6 +64,13 @@ def main() -> None:
 )
 @click.option("--rate", default=70.0, show_default=True, type=click.FloatRange(1), help="Requests per second at most.")
 @click.option(
+    "--patience",
+    default=Plan.patience,
+    show_default=True,
+    type=click.FloatRange(0.1, 300),
+    help="Seconds; a request whose answer takes longer has failed.",
+)
+@click.option(
     "--mix", "mix", multiple=True, metavar="NAME=FACTOR",
     help="Times as often as usual: read, write, account, or one step such as delete_topic; several times.",
 )  # fmt: skip
@@ -85,8 +92,9 @@ def main() -> None:
 @_settle
 @_plainly
 def run_command(
-    addresses: Path | None, url: str | None, users: int, duration: float, rate: float, mix: tuple[str, ...],
-    budgets: tuple[str, ...], cohort: tuple[str, ...], cohort_share: float, out: Path, timeline: Path | None,
+    addresses: Path | None, url: str | None, users: int, duration: float, rate: float, patience: float,
+    mix: tuple[str, ...], budgets: tuple[str, ...], cohort: tuple[str, ...], cohort_share: float, out: Path,
+    timeline: Path | None,
     web: str | None, master: str | None, workers: int, seed_password: str | None, allow_hosts: tuple[str, ...],
     settle: float,
 ) -> None:  # fmt: skip
@@ -95,7 +103,7 @@ def run_command(
     from loadtest.run import run
 
     plan = Plan(
-        users=users, duration=duration, rate=rate, url=url, allow_hosts=allow_hosts, web=web,
+        users=users, duration=duration, rate=rate, patience=patience, url=url, allow_hosts=allow_hosts, web=web,
         addresses=str(addresses.resolve()) if addresses else None,
         timeline=str(timeline.resolve()) if timeline else None,
         mix=parse(mix), budgets=budget.parse(budgets), cohort=cohort, cohort_share=cohort_share,

@@ -13,7 +13,6 @@ from locust.runners import MasterRunner
 from loadtest.errors import LoadtestError
 from loadtest.ledger import Ledger
 from loadtest.plan import Folder, Plan
-from loadtest.writing import INSIST
 
 COME = 60.0  # seconds in which the workers must be there
 SUMS = ("requests", "failed", "lost", "doubled", "stale", "wrong", "errors", "acknowledged", "rps", "users")
@@ -72,7 +71,7 @@ class Master:
     def finish(self) -> None:
         """Have every worker end its writes and send what it has; who does not is an error of the load."""
         self._runner.send_message("over")
-        with gevent.Timeout(INSIST + 15, False):
+        with gevent.Timeout(self._plan.leave_seconds + 10, False):
             while (self._ready & self._here()) - set(self._done):
                 gevent.sleep(0.05)
         for worker in sorted(self._ready, key=self._number):
@@ -105,7 +104,7 @@ class Master:
 
     def _hello(self, msg: Any, **_: Any) -> None:
         plan = {"urls": self._urls, "rate": self._plan.rate / self._plan.workers, "mix": self._plan.mix,
-                "seeded": self._seeded, "cohort": list(self._plan.cohort),
+                "patience": self._plan.patience, "seeded": self._seeded, "cohort": list(self._plan.cohort),
                 "cohort_share": self._plan.cohort_share}  # fmt: skip
         self._runner.send_message("plan", plan, msg.node_id)
 

@@ -79,11 +79,13 @@ class Folder:
 
 @dataclass(frozen=True)
 class Plan:
-    """One run. `rate` is a cap on requests per second of all users together; `duration` is in seconds."""
+    """One run. `rate` is a cap on requests per second of all users together; times are in seconds."""
 
     users: int
     duration: float
     rate: float
+    # A request whose answer takes longer has failed: longer than any should take, shorter than a person would wait.
+    patience: float = 10.0
     addresses: str | None = None
     url: str | None = None
     timeline: str | None = None
@@ -102,6 +104,11 @@ class Plan:
     # Part of every write id, so that two runs against one forum never meet.
     run: str = field(default_factory=lambda: secrets.token_hex(4))
     started: float = field(default_factory=time.time)
+
+    @property
+    def leave_seconds(self) -> float:
+        """How long users may take to finish: a request that is under way, and once more the write that it was."""
+        return 2 * self.patience + 5
 
     def where(self) -> Addresses:
         return Addresses(Path(self.addresses) if self.addresses else None, self.url, self.allow_hosts)

@@ -30,7 +30,6 @@ from loadtest.samples import SampleFile
 from loadtest.scene import Scene
 from loadtest.users import Member, Person, Regular
 from loadtest.web import show
-from loadtest.writing import INSIST
 
 # Users are let in one by one: each costs the server two Argon2 hashes.
 ARRIVALS_PER_SECOND = 4.0
@@ -54,13 +53,15 @@ class Swarm:
         self.master = Master(folder, plan, self.ledger, bool(seed_password)) if plan.master else None
 
     def run(self) -> None:
-        Person.scene = self.scene
+        Person.scene, Person.network_timeout = self.scene, self.plan.patience
         regulars = max(1, self.plan.users // 8) if self.scene.seed_password and self.plan.users > 1 else 0
         Regular.fixed_count = regulars
         classes: list[type[User]] = [Member, Regular] if regulars else [Member]
         for one in classes:
             one.tasks = mixed(one.tasks, self.plan.mix)
-        environment = Environment(user_classes=classes, host=self.addresses.urls[0], stop_timeout=INSIST + 5)
+        environment = Environment(
+            user_classes=classes, host=self.addresses.urls[0], stop_timeout=self.plan.leave_seconds
+        )
         environment.events.user_error.add_listener(self._user_error)  # type: ignore[no-untyped-call]
         runner = self._runner(environment)
         helpers = [gevent.spawn(self._watch_addresses), gevent.spawn(self._watch_parent)]
@@ -79,7 +80,7 @@ class Swarm:
         if self.master:
             self.master.finish()
         else:
-            with gevent.Timeout(INSIST + 5, False):
+            with gevent.Timeout(self.plan.leave_seconds, False):
                 while runner.user_count:
                     gevent.sleep(0.05)
             runner.quit()

@@ -14,7 +14,7 @@ from locust import FastHttpUser, task
 from locust.exception import StopUser
 
 from loadtest.invent import dice
-from loadtest.plan import SEED_USERNAME
+from loadtest.plan import SEED_USERNAME, Plan
 from loadtest.scene import Scene
 from loadtest.trespass import post_where_nothing_is, register_a_taken_name, rewrite_another, say_too_much
 from loadtest.visitor import Visitor
@@ -22,13 +22,12 @@ from loadtest.wire import PlainPool, Wire
 
 
 class Person(FastHttpUser):  # type: ignore[misc,unused-ignore]
-    """Anyone with an account. `scene` is set before the load starts."""
+    """Anyone with an account. `scene` and `network_timeout` are set before the load starts."""
 
     abstract = True
     host = "http://127.0.0.1"  # every request says its whole address
     scene: Scene
-    # Longer than any answer should take, shorter than a person would wait.
-    network_timeout = 10.0
+    network_timeout = Plan.patience
     connection_timeout = 5.0
     max_redirects = 0
     max_retries = 0

@@ -26,7 +26,6 @@ from loadtest.plan import Folder, Plan
 from loadtest.samples import SampleFile
 from loadtest.scene import Scene
 from loadtest.users import Member, Person, Regular
-from loadtest.writing import INSIST
 
 EVERY = 0.2  # seconds between two messages to the master
 CHUNK = 1 << 20  # bytes
@@ -41,6 +40,7 @@ class Worker:
         self._allow = allow_hosts
         self._seed_password = seed_password
         self._scene: Scene | None = None
+        self._leave_seconds = 0.0
         self._told = {"ledger": 0, "samples": 0}
         self._trouble: LoadtestError | None = None
         self._leaving = False
@@ -75,7 +75,7 @@ class Worker:
             if asked["seeded"] and not self._seed_password:
                 raise LoadtestError("SEED_PASSWORD is not set here, and it is at the master")
             plan = Plan(users=0, duration=0, rate=asked["rate"], url=asked["urls"][0], allow_hosts=self._allow,
-                        mix=asked["mix"])  # fmt: skip
+                        mix=asked["mix"], patience=asked["patience"])  # fmt: skip
             plan.save(self.folder)
             addresses = Addresses(None, plan.url, self._allow)
             addresses.use(asked["urls"])
@@ -87,6 +87,8 @@ class Worker:
             return
         ledger = Ledger(self.folder.ledger, plan.run)
         memory = Memory(ledger)
+        self._leave_seconds = plan.leave_seconds
+        Person.network_timeout = plan.patience
         self._live = Live(SampleFile(self.folder.samples), memory)
         self._scene = Person.scene = Scene(
             addresses, ledger, memory, self._live, Pace(plan.rate), self._seed_password, others=True
@@ -116,7 +118,7 @@ class Worker:
         """No write is cut off half-way; then the master gets the rest."""
         if self._scene:
             self._scene.over = True
-            with gevent.Timeout(INSIST + 5, False):
+            with gevent.Timeout(self._leave_seconds, False):
                 while self._runner.user_count:
                     gevent.sleep(0.05)
         if self._trouble:
@@ -124,7 +126,7 @@ class Worker:
         while self._tell():
             pass
         self._runner.send_message("done", dict(self._told))
-        with gevent.Timeout(INSIST, False):
+        with gevent.Timeout(self._leave_seconds, False):
             while self._runner.greenlet:  # the master says quit when it has everything
                 gevent.sleep(0.05)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import pytest
 from forum.logs import JsonFormatter
 from local.postgres import Cluster
 from tests import servers
+
+os.environ["LOADTEST_RUN_PATIENCE"] = "60"
+"""Seconds, for every load: an answer that is slow on a busy machine breaks no promise; what hangs does."""
 
 LONGEST = (
     "local/test_demo.py",

@@ -86,6 +86,15 @@ def test_each_failed_request_counts_once_and_its_write_is_tried_again(out: Path,
     assert done.report["unknown"] == 0
 
 
+@pytest.mark.parametrize(("patience", "red"), [("0.1", True), ("60", False)])
+def test_an_answer_that_takes_longer_than_one_is_patient_is_none(loadtest: Loadtest, patience: str, red: bool) -> None:
+    forum = FakeForum("slow")  # every tenth answer takes 0.2 s
+    with forum.serve() as url:
+        done = loadtest("run", *sizes(url), "--patience", patience)
+    assert (done.code, done.report["failed"] > 0) == (int(red), red), done.output
+    assert ("timed out" in done.output) == red
+
+
 def test_a_row_deleted_behind_its_back_is_found(loadtest: Loadtest) -> None:
     forum = FakeForum()
     with forum.serve() as url:
