@@ -66,7 +66,7 @@ FROM image AS application
 ENV BIND=0.0.0.0:8000 DRAIN_SECONDS=5 GRACEFUL_SECONDS=20
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-S", "-m", "strangler.health"]
+HEALTHCHECK --interval=10s --timeout=15s --start-period=60s --retries=3 CMD ["python", "-S", "-m", "strangler.health"]
 COPY --from=packages /app/site ./site
 COPY --from=code /app/strangler ./strangler
 COPY --from=code /app/strangler.toml ./

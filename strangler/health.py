@@ -10,7 +10,10 @@ import os
 import socket
 import sys
 
-SECONDS = 3.0
+SECONDS = 10.0
+"""Longer than an answer takes when every core is busy: who hangs is found a little later, and who is slow is not given
+up, which in a Swarm would mean to be replaced.
+"""
 
 
 def status(address: str) -> str:
