@@ -201,13 +201,15 @@ def test_answers_are_compared_by_what_the_old_version_says(monkeypatch: pytest.M
     the_same_and_more = [{"title": "a"}, {"title": "a", "edited": True}, {"title": "a"}]
     different = [{"title": "a"}, {"title": "A"}, {"title": "a"}]
     written_in_between = [{"title": "a"}, {"title": "b"}, {"title": "b"}]
-    answers = iter([*the_same_and_more, *different, *written_in_between])
+    viewed_meanwhile = [{"title": "a", "views": 1}, {"title": "a", "views": 2}, {"title": "a", "views": 1}]
+    views_no_more = [{"title": "a", "views": 1}, {"title": "a"}, {"title": "a", "views": 2}]
+    answers = iter([*the_same_and_more, *different, *written_in_between, *viewed_meanwhile, *views_no_more])
     monkeypatch.setattr(compare, "ask", lambda *_: (200, next(answers)))
     before = of_comparer(compare.generate_latest().decode(), "new")
-    for _ in range(3):
+    for _ in range(5):
         compare.compare("/api/topics", {})
     found = of_comparer(compare.generate_latest().decode(), "new").since(before)
-    assert (found.compared, found.different) == (2, 1)
+    assert (found.compared, found.different) == (4, 2)
 
 
 # --- routes -----------------------------------------------------------------------------------------------------------
