@@ -87,6 +87,22 @@ def test_a_bad_canary_that_nobody_judges_gets_everybody_and_is_seen_on_the_pictu
     assert target.running() == {"v1": 2, "v2": 0}
 
 
+@pytest.mark.timeout(600)
+def test_a_shadow_finds_wrong_answers_and_none_where_there_are_none(
+    forum: tuple[Local, Load], measured: list[Row]
+) -> None:
+    target, running = forum
+    answers_alone = Judge(least=25, patience=300, slower=float("inf"), more_memory=float("inf"))
+    for version in ("good", "wrong"):
+        found = run.rollout(STRATEGIES["shadow"], version, target, answers_alone, running, lambda _: None)
+        measured.append(Row(*found))
+    good, wrong = measured
+    assert good.run.outcome.done, good.run.outcome
+    assert not wrong.run.outcome.done
+    assert "answers differ" in wrong.run.outcome.why
+    target.reset("good")
+
+
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_canary_is_promoted_when_it_is_good_and_taken_away_when_it_is_not(
