@@ -64,12 +64,9 @@ def main() -> None:
 )
 @click.option("--rate", default=70.0, show_default=True, type=click.FloatRange(1), help="Requests per second at most.")
 @click.option(
-    "--patience",
-    default=Plan.patience,
-    show_default=True,
-    type=click.FloatRange(0.1, 300),
+    "--patience", default=Plan.patience, show_default=True, type=click.FloatRange(0.1, 300),
     help="Seconds; a request whose answer takes longer has failed.",
-)
+)  # fmt: skip
 @click.option(
     "--mix", "mix", multiple=True, metavar="NAME=FACTOR",
     help="Times as often as usual: read, write, account, or one step such as delete_topic; several times.",
@@ -94,9 +91,8 @@ def main() -> None:
 def run_command(
     addresses: Path | None, url: str | None, users: int, duration: float, rate: float, patience: float,
     mix: tuple[str, ...], budgets: tuple[str, ...], cohort: tuple[str, ...], cohort_share: float, out: Path,
-    timeline: Path | None,
-    web: str | None, master: str | None, workers: int, seed_password: str | None, allow_hosts: tuple[str, ...],
-    settle: float,
+    timeline: Path | None, web: str | None, master: str | None, workers: int, seed_password: str | None,
+    allow_hosts: tuple[str, ...], settle: float,
 ) -> None:  # fmt: skip
     """Make the load, then check and report."""
     from loadtest.mix import parse

@@ -107,8 +107,10 @@ class Plan:
 
     @property
     def leave_seconds(self) -> float:
-        """How long users may take to finish: a request that is under way, and once more the write that it was."""
-        return 2 * self.patience + 5
+        """How long users may take to finish: a request that is under way, and once more the write that it was; with
+        little patience, all the tries of a write.
+        """
+        return max(25.0, 2 * self.patience + 5)
 
     def where(self) -> Addresses:
         return Addresses(Path(self.addresses) if self.addresses else None, self.url, self.allow_hosts)

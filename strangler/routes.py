@@ -68,9 +68,12 @@ def keys(
         if prefix == "/" and spare:
             servers = config.sites[destination].servers
             if len(servers) == 1:
-                # Beside the site's own: whom nobody can stand in for must not be given up with it.
-                balance("preferred", servers, "/livez")
-            found[f"{root}/http/services/default/failover/service"] = "preferred" if len(servers) == 1 else destination
+                # An address that stands for many is looked after by whoever is behind it, and one of them that drains
+                # is no reason to give up the rest: it is asked whether anybody answers. Beside the site's own service,
+                # for what nobody can stand in for must not be given up with it.
+                destination = "preferred"
+                balance(destination, servers, "/livez")
+            found[f"{root}/http/services/default/failover/service"] = destination
             found[f"{root}/http/services/default/failover/fallback"] = spare
             destination = "default"
         label = "default" if prefix == "/" else prefix.strip("/").replace("/", "-").replace(".", "-")
@@ -78,38 +81,27 @@ def keys(
     for name, site in config.sites.items():
         if sites is not None and name not in sites:
             continue
-        try:
-            servers = site.servers
-        except StranglerError:  # not in this place, or not yet
-            if name in routes.values():
-                raise
+        if name not in routes.values() and not _is_here(site):
             continue
         # Asked only where somebody else can serve instead: where nobody can, giving up a site that is merely slow to
-        # answer would fail what only had to wait. An address that stands for many is looked after by whoever is behind
-        # it, and one of them that drains is no reason to give up the rest: there, it is whether anybody answers.
-        balance(name, servers, "/readyz" if len(servers) > 1 else None)
+        # answer would fail what only had to wait.
+        balance(name, site.servers, "/readyz" if len(site.servers) > 1 else None)
         router(f"internal-{name}", "PathPrefix(`/`)", name, name)
     return found
 
 
 def names(config: Config, root: str = "traefik") -> set[str]:
-    """Every key that some stage has in this place."""
-    there = {name for name, site in config.sites.items() if _is_here(site)}
-    ends = [{module.name: module.target for module in config.modules.values()},
-            {module.name: module.source for module in config.modules.values()}]  # fmt: skip
-    return {
-        key
-        for stage in config.stages.values()
-        for to in ends
-        if {stage.default, stage.spare or stage.default} <= there
-        for key in keys(
-            config, table(config, {name: site for name, site in to.items() if site in there}, stage.default), root,
-            spare=stage.spare,
-        )
-    }  # fmt: skip
+    """Every key that some stage has in this place, wherever its routes lead."""
+    found: set[str] = set()
+    for stage in config.stages.values():
+        if all(_is_here(config.sites[site]) for site in (stage.default, stage.spare or stage.default)):
+            everything = table(config, dict.fromkeys(config.modules, stage.default), stage.default)
+            found |= keys(config, everything, root, spare=stage.spare).keys()
+    return found
 
 
 def _is_here(site: Site) -> bool:
+    """Whether it has servers in this place, and has them already."""
     try:
         return bool(site.servers)
     except StranglerError:
@@ -177,7 +169,7 @@ def offer(client: Any, found: dict[str, str], root: str = "traefik", names: Coll
     Raises AwayError when Redis cannot be reached.
     """
     kept = _kept(client, root)
-    _set(client, kept, dict.fromkeys(set(names) - set(kept), "") | found)
+    _set(client, changes(kept, kept | found, names))
 
 
 def publish(client: Any, found: dict[str, str], root: str = "traefik", names: Collection[str] = ()) -> None:
@@ -185,12 +177,16 @@ def publish(client: Any, found: dict[str, str], root: str = "traefik", names: Co
 
     Raises AwayError when Redis cannot be reached.
     """
-    kept = _kept(client, root)
-    _set(client, kept, dict.fromkeys({*names, *kept}, "") | found)
+    _set(client, changes(_kept(client, root), found, names))
 
 
-def _set(client: Any, kept: dict[str, str], wanted: dict[str, str]) -> None:
-    changed = {key: value for key, value in wanted.items() if kept.get(key) != value}
+def changes(kept: dict[str, str], found: dict[str, str], names: Collection[str]) -> dict[str, str]:
+    """What to set in a store that has `kept`, empty keys included, so that it holds `found` and knows the `names`."""
+    wanted = dict.fromkeys({*kept, *names}, "") | found
+    return {key: value for key, value in wanted.items() if kept.get(key) != value}
+
+
+def _set(client: Any, changed: dict[str, str]) -> None:
     try:
         if changed:
             client.mset(changed)

@@ -27,6 +27,7 @@ from loadtest.rollouts.target import NEW, OLD, REPLICAS, SITE, Order, Route
 from local import ports, probe
 from local.errors import LocalError
 from local.state import CHECKOUT
+from strangler import routes as published
 
 STAGE = "3-topics"
 LABEL = "forum.rollout.version"
@@ -303,8 +304,7 @@ class Swarm:
         there = self._routes()
         new = [f"http://{routes.NEW_SERVICE}:8000"] if self._new or route != Route() else []
         found = routes.keys(self._base, route, new, f"http://{routes.COMPARER}:8000")
-        wanted = dict.fromkeys({*there, *routes.names(self._base)}, "") | found
-        changes = {key: value for key, value in wanted.items() if there.get(key) != value}
+        changes = published.changes(there, found, routes.names(self._base))
         self._mirrored = route.mirrored
         if not changes:
             return
