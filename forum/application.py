@@ -11,9 +11,9 @@ def create_app(settings: Settings | None = None) -> Flask:
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from flask import Flask, current_app
 from redis import Redis
@@ -22,11 +22,15 @@ from sqlalchemy.orm import Session
 from forum import logs, metrics, openapi, payload, problems, tracing
 from forum.database import Database, Reading
 from forum.events.metrics import Events
+from forum.not_modified import NotModified
 from forum.redis_client import connect
 from forum.settings import Settings, SettingsError, give_up
 from forum.tokens import Keys
 from strangler.errors import StranglerError
 from strangler.flask import Strangler
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class Resources:
     redis: Redis
     strangler: Strangler
     database: Database | None
+    not_modified: NotModified | None
 
 
 class Application(Flask):
@@ -46,6 +51,12 @@ class Application(Flask):
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         return func
 
+    def wsgi_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        found: Resources = self.extensions["forum"]
+        if found.not_modified and found.not_modified.still(environ, start_response):
+            return ()
+        return super().wsgi_app(environ, start_response)
+
 
 def base_app(site: str, settings: Settings, *, keys: Keys, database: Database | None = None) -> Flask:
     """An application named `site` with everything but its views. Connects to nothing yet."""
@@ -53,7 +64,11 @@ def base_app(site: str, settings: Settings, *, keys: Keys, database: Database | 
     app = Application(f"{site}.app")
     strangler = Strangler()
     redis = connect(settings.redis_url, timeout=0.25)  # requests can do without Redis, so they don't wait for it long
-    app.extensions["forum"] = Resources(settings, redis, strangler, database)
+    # What is traced or recorded goes all its way.
+    not_modified = None
+    if database is not None and not database.recorded and not tracing.on():
+        not_modified = NotModified(app, strangler, database)
+    app.extensions["forum"] = Resources(settings, redis, strangler, database, not_modified)
     app.extensions["forum.keys"] = keys
     payload.init_app(app)
     problems.init_app(app)
@@ -99,8 +114,9 @@ def provide(app: Flask, *parts: object) -> None:
         app.extensions[f"forum.{type(each).__name__}"] = each
 
 
-def part(kind: type[Kind]) -> Kind:
-    return cast(Kind, current_app.extensions[f"forum.{kind.__name__}"])
+def part(kind: type[Kind], app: Flask | None = None) -> Kind:
+    """app: outside of a request."""
+    return cast(Kind, (app or current_app).extensions[f"forum.{kind.__name__}"])
 
 
 def resources() -> Resources:

@@ -159,8 +159,8 @@ class Database:
             },
         )
         event.listen(self.engine, "checkout", self._ping)
-        self._recorded = recorder_of() is not None  # STRANGLER_RECORD names a file for `strangler analyze`
-        if self._recorded:
+        self.recorded = recorder_of() is not None  # STRANGLER_RECORD names a file for `strangler analyze`
+        if self.recorded:
             event.listen(self.engine, "do_connect", _connect_recorded)
         self.session: scoped_session[Session] = scoped_session(
             sessionmaker(self.engine, expire_on_commit=False),
@@ -171,7 +171,7 @@ class Database:
 
     def kept(self, state: str) -> Found | None:
         """See Reading."""
-        if self._recorded:  # every read is to be seen
+        if self.recorded:  # every read is to be seen
             return None
         kept = self._kept
         if kept[0] != state:

@@ -14,6 +14,12 @@ SECONDS = Histogram("forum_http_request_seconds", "Time to answer a request.", [
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
+def answered(site: str, method: str, endpoint: str, status: int, seconds: float) -> None:
+    """endpoint: the route's template. seconds: how long it took."""
+    REQUESTS.labels(site, method, endpoint, status).inc()
+    SECONDS.labels(site, method, endpoint).observe(seconds)
+
+
 def init_app(app: Flask) -> None:
     site = app.name.removesuffix(".app")
 
@@ -24,8 +30,7 @@ def init_app(app: Flask) -> None:
         # Labels must be few: the route's template, never the path; no method that a client made up.
         endpoint = request.url_rule.rule if request.url_rule else "unmatched"
         method = request.method if request.method in METHODS else "other"
-        REQUESTS.labels(site, method, endpoint, response.status_code).inc()
-        SECONDS.labels(site, method, endpoint).observe(time.perf_counter() - g.started)
+        answered(site, method, endpoint, response.status_code, time.perf_counter() - g.started)
         return response
 
     request_started.connect(start, app, weak=False)

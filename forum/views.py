@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import time
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Flask, Response, g, request
 from sqlalchemy import Table
 
 from forum import schemas
-from forum.application import db, reading, resources
+from forum.application import db, part, reading, resources
 from forum.idempotency import idempotent
 from forum.messages import Messages
+from forum.not_modified import opens
 from forum.payload import answer, body, no_content, query
 from forum.tokens import authenticated, identity, reader
 from forum.topics import Topics
+from forum.viewcounts import ViewCounts
 
 
 def found(content: schemas.Output, seconds: float) -> Response:
@@ -30,9 +32,17 @@ def found(content: schemas.Output, seconds: float) -> Response:
         tag = hashlib.sha256(f"{kit.site} {kit.version} {seen} {period} {who}".encode()).hexdigest()[:32]
         response.set_etag(tag, weak=True)
         response.headers["Vary"] = "Authorization"
+        if not who and (not_modified := resources().not_modified):
+            not_modified.gave(g.strangler_module.name, response.headers["ETag"], seen, (period + 1) * seconds)
         if request.if_none_match:
             response.make_conditional(request)
     return response
+
+
+def _opened(app: Flask, asked: dict[str, str], topic_id: int) -> None:
+    wanted = schemas.TopicQuery.model_validate(asked)
+    if not wanted.peek:
+        part(ViewCounts, app).add(topic_id, wanted.readers)
 
 
 def read_topics(blueprint: Blueprint, topics: Topics, idempotency: Table) -> None:
@@ -47,6 +57,7 @@ def read_topics(blueprint: Blueprint, topics: Topics, idempotency: Table) -> Non
         return found(topics.found(reading(), query(schemas.SearchQuery), reader()), topics.seconds)
 
     @blueprint.get("/<id:topic_id>")
+    @opens(_opened)
     def read(topic_id: int) -> Response:
         asked = query(schemas.TopicQuery)
         peeks = asked.peek or request.method == "HEAD"

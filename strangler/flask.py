@@ -100,6 +100,15 @@ class Strangler:
         self.seen.update(found)
         return {name for name, own in found.items() if own.owner == self.site}
 
+    def module_of(self, path: str) -> str | None:
+        """The module of this site that a request's path leads to."""
+        found = self._config.module_of(path) if self.modules else None
+        return found.name if found and found.name in self.modules else None
+
+    def answered(self, module: str, status: int, seconds: float) -> None:
+        """Measure a request that took so long; "" for the module when it was for none."""
+        REQUESTS.labels(self.site, module, status).observe(seconds)
+
     @property
     def signature(self) -> str:
         """Who answers here: X-Served-By."""
@@ -130,11 +139,10 @@ class Strangler:
     def _before(self) -> Any:
         if request.endpoint in HEALTH:  # nothing of the application's, such as a login, stands before these
             return current_app.view_functions[request.endpoint]()
-        if not self.modules:
+        name = self.module_of(request.path)
+        if name is None:
             return None
-        module = self._config.module_of(request.path)
-        if module is None or module.name not in self.modules:
-            return None
+        module = self.modules[name]
         request.get_data(cache=True)  # so that the body can still be sent on after the view has read it
         g.strangler_module = module
         return self._enter(module)
@@ -221,7 +229,7 @@ class Strangler:
         if request.endpoint not in UNMEASURED:
             module = g.get("strangler_module")
             taken = time.perf_counter() - g.strangler_began
-            REQUESTS.labels(self.site, module.name if module else "", response.status_code).observe(taken)
+            self.answered(module.name if module else "", response.status_code, taken)
         return response
 
     def _state(self) -> dict[str, object]:
