@@ -20,12 +20,11 @@ import psycopg
 from flask import Flask, g
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
-from urllib3 import HTTPHeaderDict
 from werkzeug.test import run_wsgi_app
 
 from forum.application import database, resources
 from forum.database import AnyConnection
-from forum.pages.api import VIEWS, ApiPort, Reply, Request
+from forum.pages.api import VIEWS, ApiPort, Reply, Request, Sent
 from forum.pages.port import Answer, Module, Sort
 from forum.problems import Problem
 from forum.schemas import PAGE, Message, MessagesQuery, Page, Topic, TopicsQuery
@@ -131,7 +130,10 @@ class InProcess(ApiPort):
         database().give_back()
         return None
 
-    def exchange(self, module: Module, request: Request) -> Reply:  # noqa: ARG002
+    def send(self, module: Module, request: Request) -> Sent:  # noqa: ARG002
+        return partial(self._answer, request)
+
+    def _answer(self, request: Request) -> Reply:
         database().give_back()  # a request needs a connection of its own, and may wait for another site
         # A context of its own, or Flask would take the page's application context for this request's: its `g`, and the
         # database session that is scoped to it.
@@ -139,4 +141,4 @@ class InProcess(ApiPort):
         if (trace := traceparent()) is not None:
             request = request._replace(headers={**request.headers, "traceparent": trace})
         body, status, headers = run(run_wsgi_app, self._app, _environ(request), buffered=True)
-        return Reply(int(status[:3]), HTTPHeaderDict(headers.items()), b"".join(body))
+        return Reply(int(status[:3]), headers, b"".join(body))

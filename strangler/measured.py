@@ -38,9 +38,12 @@ class Call:
 
 
 @contextmanager
-def called(site: str, module: str, kind: str) -> Iterator[Call]:
-    """Measure a call to `module`; set the status of what is yielded when it has answered. kind: call or forward."""
-    began, call = time.perf_counter(), Call()
+def called(site: str, module: str, kind: str, began: float | None = None) -> Iterator[Call]:
+    """Measure a call to `module`; set the status of what is yielded when it has answered.
+
+    kind: call or forward. began: by time.perf_counter(), when it was sent earlier.
+    """
+    began, call = time.perf_counter() if began is None else began, Call()
     try:
         yield call
     finally:

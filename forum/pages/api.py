@@ -6,7 +6,7 @@ import http.client
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar, get_args
@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import pybreaker
 from pydantic import TypeAdapter, ValidationError
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_random_exponential
-from urllib3 import HTTPHeaderDict
+from werkzeug.datastructures import Headers
 
 from forum.client_address import vouched
 from forum.pages.port import Answer, Away, Module, Refused, Sort
@@ -42,8 +42,8 @@ from forum.schemas import (
 )
 
 Value = TypeVar("Value")
-Reads = Callable[[int, Told[Answer[Value]] | None], Told[Answer[Value]]]
-"""See Shared.read."""
+Asked = Callable[[], Told[Answer[Value]]]
+"""A call that has been sent: waits for what it is told. Raises PortError."""
 At = tuple[Module, TypeAdapter[Value], str, dict[str, Any]]
 """Where something is read: the module, its shape, path and parameters."""
 
@@ -80,8 +80,12 @@ class Request(NamedTuple):
 
 class Reply(NamedTuple):
     status: int
-    headers: HTTPHeaderDict
+    headers: Headers
     content: bytes
+
+
+Sent = Callable[[], Reply]
+"""A request that is on its way: waits for the reply. Raises Away."""
 
 
 class ApiPort(ABC):
@@ -111,8 +115,8 @@ class ApiPort(ABC):
         """See ForumPort."""
 
     @abstractmethod
-    def exchange(self, module: Module, request: Request) -> Reply:
-        """Send it to whoever has the module. Raises Away."""
+    def send(self, module: Module, request: Request) -> Sent:
+        """To whoever has the module."""
 
     def look(self, module: Module) -> Answer[object]:
         return self._call(module, ANYTHING, "GET", LOOKS[module])
@@ -198,27 +202,30 @@ class ApiPort(ABC):
         """What guests read, which all may share."""
         if token:
             return self._call(module, shape, "GET", path, params=params, token=token, breaker=breaker)
-        return self._shared[module].read(f"{path} {params}", self.reads(module, shape, path, params, breaker))
+        ask = self.reads(module, shape, path, params, breaker)
+        return self._shared[module].read(f"{path} {params}", lambda others, kept: ask(others, kept)())
 
     def reads(
         self, module: Module, shape: TypeAdapter[Value], path: str, params: dict[str, Any], breaker: str = ""
-    ) -> Reads[Value]:
-        def call(others: int, kept: Told[Answer[Value]] | None) -> Told[Answer[Value]]:
-            counted = params | {"readers": min(others + 1, MAX_READERS)} if others and shape is TOPIC else params
-            return self._told(module, shape, "GET", path, params=counted, breaker=breaker, kept=kept)
+    ) -> Callable[[int, Told[Answer[Value]] | None], Asked[Value]]:
+        """See Shared.read; but sent only."""
 
-        return call
+        def ask(others: int, kept: Told[Answer[Value]] | None) -> Asked[Value]:
+            counted = params | {"readers": min(others + 1, MAX_READERS)} if others and shape is TOPIC else params
+            return self._ask(module, shape, "GET", path, params=counted, breaker=breaker, kept=kept)
+
+        return ask
 
     def _call(self, module: Module, shape: TypeAdapter[Value], method: str, path: str, **more: Any) -> Answer[Value]:
-        return self._told(module, shape, method, path, **more).value
+        return self._ask(module, shape, method, path, **more)().value
 
-    def _told(
+    def _ask(
         self, module: Module, shape: TypeAdapter[Value], method: str, path: str, *,
         params: dict[str, Any] | None = None, body: Input | None = None, token: str = "", key: str = "",
         headers: Mapping[str, str] = MappingProxyType({}),
         breaker: str = "",
         kept: Told[Answer[Value]] | None = None,
-    ) -> Told[Answer[Value]]:  # fmt: skip
+    ) -> Asked[Value]:  # fmt: skip
         headers = {"Accept": "application/json", **headers}
         if kept:
             headers["If-None-Match"] = kept.etag
@@ -233,10 +240,23 @@ class ApiPort(ABC):
             data = json.dumps(body.model_dump(mode="json", exclude_unset=True), ensure_ascii=False).encode()
         query = urlencode({name: value for name, value in (params or {}).items() if value is not None})
         request = Request(method, f"{path}?{query}" if query else path, headers, data)
+        breaks = self._breakers[breaker or module]
+        sent = self.send(module, request) if breaks.current_state == pybreaker.STATE_CLOSED else None
+        return partial(self._told, module, shape, request, breaks, kept, sent)
+
+    def _told(
+        self, module: Module, shape: TypeAdapter[Value], request: Request, breaks: pybreaker.CircuitBreaker,
+        kept: Told[Answer[Value]] | None, sent: Sent | None,
+    ) -> Told[Answer[Value]]:  # fmt: skip
+        first = [sent] if sent else []
+
+        def attempt() -> Reply:
+            return _checked(module, (first.pop() if first else self.send(module, request))())
+
         try:
             # Not breaker.call(): that lets only one call at a time through.
-            with self._breakers[breaker or module].calling():
-                reply = self._tries(self._send, module, request)
+            with breaks.calling():
+                reply = self._tries(attempt)
             content = reply.content or b"null"
             short = len(content) <= SHORT
             if kept and reply.status == HTTPStatus.NOT_MODIFIED:
@@ -247,13 +267,13 @@ class ApiPort(ABC):
             raise Away(module) from error
         return Told(Answer(value, module, reply.headers.get("X-Served-By", "")), reply.headers.get("ETag", ""), short)
 
-    def _send(self, module: Module, request: Request) -> Reply:
-        reply = self.exchange(module, request)
-        if reply.status >= 500:
-            raise Away(module)
-        if reply.status >= 300 and reply.status != HTTPStatus.NOT_MODIFIED:
-            raise _refused(module, reply)
-        return reply
+
+def _checked(module: Module, reply: Reply) -> Reply:
+    if reply.status >= 500:
+        raise Away(module)
+    if reply.status >= 300 and reply.status != HTTPStatus.NOT_MODIFIED:
+        raise _refused(module, reply)
+    return reply
 
 
 def topic_at(topic_id: int, peek: bool) -> At[Topic]:

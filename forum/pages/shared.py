@@ -31,8 +31,9 @@ class Shared:
     """The reads of one module, or of pages that read the same modules. Used by all threads at once."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._turn = threading.Lock()
+        self._changed = threading.Condition()
+        self._asking = False
+        """Whether somebody asks whom others wait for."""
         self._begun = 0
         self._last = 0, ""
         """The latest call that has been answered, counted by when it began, and its ETag."""
@@ -45,37 +46,35 @@ class Shared:
 
         It is told how many have been given it without a call, since the last one, and what is kept, if anything is.
         """
-        came = self._begun
-        kept: Told[Value] | None = self._kept.get(what)
-        if kept is not None and kept.etag == self._last[1] and self._takes_turn():
-            try:
-                if self._last[0] <= came:
-                    return self._call(what, call, kept)
-            finally:
-                self._turn.release()
-            if kept.etag == self._last[1]:
-                with self._lock:
-                    self._not_asked[what] += 1
-                return kept.value
-        return self._call(what, call, kept)
-
-    def _takes_turn(self) -> bool:
-        with self._lock:
-            self.waiting += 1
-        try:
-            return self._turn.acquire(timeout=WAIT_SECONDS)
-        finally:
-            with self._lock:
+        with self._changed:
+            kept: Told[Value] | None = self._kept.get(what)
+            came, takes_turn = self._begun, False
+            if kept is not None and kept.etag == self._last[1]:
+                self.waiting += 1
+                self._changed.wait_for(lambda: self._last[0] > came or not self._asking, WAIT_SECONDS)
                 self.waiting -= 1
+                if self._last[0] <= came:
+                    takes_turn = not self._asking
+                    self._asking = True
+                elif kept.etag == self._last[1]:
+                    self._not_asked[what] += 1
+                    return kept.value
+        try:
+            return self._call(what, call, kept)
+        finally:
+            if takes_turn:
+                with self._changed:
+                    self._asking = False
+                    self._changed.notify_all()
 
     def _call(
         self, what: str, call: Callable[[int, Told[Value] | None], Told[Value]], kept: Told[Value] | None
     ) -> Value:
-        with self._lock:
+        with self._changed:
             self._begun += 1
             number, others = self._begun, self._not_asked.pop(what, 0)
         told = call(others, kept)
-        with self._lock:
+        with self._changed:
             if number > self._last[0]:
                 self._last = number, told.etag
             if len(self._kept) >= KEPT:
