@@ -72,6 +72,7 @@ def topic(topic_id: int) -> Response:
         return {
             "topic_id": topic_id, "topic": about, "messages": messages, "new": new, "here": here, "position": where,
             "answering": answering, "stays": "1" if stays else "", "action": post_url(topic_id), "form": Form(body=""),
+            "whole": last and messages is not None and len(messages.items) < PAGE,
         }  # fmt: skip
 
     return page_of((about, messages), "topic.html", 503 if about is None and messages is None else 200, context)
