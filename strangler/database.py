@@ -57,13 +57,15 @@ class Database:
     def connect(self) -> psycopg.Connection[dict[str, Any]]:
         """Another connection to the same database."""
         try:
-            return psycopg.connect(
+            connection = psycopg.connect(
                 self.dsn, autocommit=True, row_factory=dict_row, connect_timeout=5, application_name="strangler",
                 options=OPTIONS + self._options,
             )  # fmt: skip
+            connection.execute(statement("send_autovacuum_away"))
         except psycopg.OperationalError as error:
             detail = str(error).strip().splitlines()[-1]
             raise AwayError(f"cannot reach the database of {self.site}: {detail}; check its dsn") from None
+        return connection
 
     def run(
         self, name: str, parameters: dict[str, Any] | None = None, /, **pieces: sql.Composable
@@ -117,7 +119,8 @@ class Database:
                 if time.monotonic() > deadline:
                     raise NotYetError(
                         f"{self.site}: no lock to {what} within {seconds:.0f} s; "
-                        "end the long transaction (pg_stat_activity shows it) and run this again"
+                        "end the long transaction (pg_stat_activity shows it) and run this again; if it is "
+                        "autovacuum, GRANT SET ON PARAMETER deadlock_timeout TO the kit's user, and it gives way"
                     ) from None
             time.sleep(random.uniform(0.05, 0.5))  # noqa: S311
 

@@ -156,11 +156,14 @@ ALTER TABLE {table} ENABLE TRIGGER strangler_fence;
 -- name: lower_fence!
 ALTER TABLE {table} DISABLE TRIGGER strangler_fence;
 
+-- name: send_autovacuum_away
+-- Whoever waits for a table sends autovacuum away from it only after deadlock_timeout (1 s), and the kit waits for less.
+-- Not everybody may set it.
+SELECT set_config('deadlock_timeout', '10ms', false) WHERE has_parameter_privilege('deadlock_timeout', 'SET');
+
 -- name: in_a_hurry
--- Whoever waits sends autovacuum away from a table only after deadlock_timeout (1 s), which not everybody
--- may set. A crash that takes back what did not wait for the disk takes back the switch that followed, too.
-SELECT set_config('lock_timeout', {milliseconds}, false), set_config('synchronous_commit', 'off', false),
-       CASE WHEN has_parameter_privilege('deadlock_timeout', 'SET') THEN set_config('deadlock_timeout', '10ms', false) END;
+-- A crash that takes back what did not wait for the disk takes back the switch that followed, too.
+SELECT set_config('lock_timeout', {milliseconds}, false), set_config('synchronous_commit', 'off', false);
 
 -- name: not_in_a_hurry
 RESET lock_timeout; RESET synchronous_commit;

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from contextlib import closing
 
 import psycopg
 import pytest
@@ -162,26 +162,35 @@ def slowly_vacuumed(shop: Shop) -> Iterator[Shop]:
     admin.execute("SELECT pg_reload_conf()")
 
 
-def test_autovacuum_gives_way(slowly_vacuumed: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    def at_work() -> bool:
-        query = "SELECT count(*) FROM pg_stat_progress_vacuum WHERE relid = 'items'::regclass"
-        return bool(slowly_vacuumed.run("monolith", query) == [(1,)])
+def vacuuming(shop: Shop) -> bool:
+    query = "SELECT count(*) FROM pg_stat_progress_vacuum WHERE relid = 'items'::regclass"
+    return bool(shop.run("monolith", query) == [(1,)])
 
+
+def test_autovacuum_gives_way_to_a_switch(slowly_vacuumed: Shop) -> None:
     move = slowly_vacuumed.move()
     move.create()
     slowly_vacuumed.run("monolith", "UPDATE items SET note = 'new'")
-    wait_for(at_work, "autovacuum")
-    run = Database.run
-    with monkeypatch.context() as unprivileged:
-
-        def without(self: Database, name: str, /, *words: Any, **pieces: Any) -> list[dict[str, Any]]:
-            found = run(self, name, *words, **pieces)
-            if name == "in_a_hurry":
-                self.connection.execute("RESET deadlock_timeout")
-            return found
-
-        unprivileged.setattr(Database, "run", without)
-        with pytest.raises(NotYetError, match=r"is autovacuum, .* GRANT SET ON PARAMETER deadlock_timeout"):
-            move.switch(LIMITS)
-    assert at_work()
+    wait_for(lambda: vacuuming(slowly_vacuumed), "autovacuum")
+    move.source.connection.execute("RESET deadlock_timeout")  # as for a user who may not set it
+    with pytest.raises(NotYetError, match=r"is autovacuum, .* GRANT SET ON PARAMETER deadlock_timeout"):
+        move.switch(LIMITS)
+    assert vacuuming(slowly_vacuumed)
+    move.source.run("send_autovacuum_away")
     assert move.switch(LIMITS).owner == "stock"
+
+
+def test_autovacuum_gives_way_to_whatever_wants_a_lock(slowly_vacuumed: Shop) -> None:
+    dsn = slowly_vacuumed.dsn["monolith"]
+    with closing(Database("monolith", dsn)) as source, closing(Database("monolith", dsn)) as unprivileged:
+        unprivileged.connection.execute("RESET deadlock_timeout")
+        wait_for(lambda: vacuuming(slowly_vacuumed), "autovacuum")
+
+        def lock(database: Database) -> None:
+            with database.transaction():
+                database.connection.execute("LOCK TABLE public.items IN SHARE ROW EXCLUSIVE MODE")
+
+        with pytest.raises(NotYetError, match="if it is autovacuum, GRANT SET ON PARAMETER deadlock_timeout"):
+            unprivileged.patiently("lock", lambda: lock(unprivileged), seconds=2)
+        assert vacuuming(slowly_vacuumed)
+        source.patiently("lock", lambda: lock(source), seconds=10)
