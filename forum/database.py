@@ -12,7 +12,7 @@ from flask import Flask, g
 from flask.globals import app_ctx
 from psycopg import Connection as DriverConnection
 from psycopg import Cursor, OperationalError
-from sqlalchemy import ClauseElement, Connection, create_engine, event, make_url
+from sqlalchemy import ClauseElement, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, InvalidatePoolError
@@ -35,14 +35,15 @@ _trusting: ContextVar[bool] = ContextVar("trusting", default=False)
 
 
 class Reading:
-    """What a request reads by that does nothing else: each statement has a snapshot of its own, and no transaction.
+    """What somebody reads by who does nothing else: each statement has a snapshot of its own, and no transaction.
 
     The driver's own connection: for a page SQLAlchemy's part would take as long as PostgreSQL's, and so would BEGIN,
     ROLLBACK and a look whether the server is still there. If it is not, what was asked is asked again, once.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, engine: Engine, kept: Callable[[str], Found | None] = lambda _: None) -> None:
+        """kept: what was found by who had seen a state; None when nothing may be kept."""
+        self._engine, self._kept = engine, kept
         self._taken: PoolProxiedConnection | None = None
         self.state = ""
         """What the request's look at the owner saw; "" as long as it has not looked."""
@@ -53,7 +54,7 @@ class Reading:
 
     def kept(self) -> Found | None:
         """What was found by who had seen the same state: it is as new as that or newer. None: nothing may be kept."""
-        return self._database.kept(self.state) if self.state else None
+        return self._kept(self.state) if self.state else None
 
     def exec_driver_sql(self, sql: str, values: Mapping[str, object] | None = None) -> Cursor[Any]:
         """Raises psycopg.Error, and SQLAlchemyError when no connection can be had."""
@@ -71,11 +72,8 @@ class Reading:
         """Give the connection back until something is asked again."""
         if self._taken is None:
             return
-        connection = _driver(self._taken)
-        if connection.broken:
+        if _driver(self._taken).broken:
             self._taken.invalidate()
-        else:
-            connection.autocommit = False
         self._taken.close()
         self._taken = None
 
@@ -88,10 +86,11 @@ class Reading:
         if self._taken is None:
             token = _trusting.set(trusting)
             try:
-                self._taken = self._database.engine.raw_connection()
+                self._taken = self._engine.raw_connection()
             finally:
                 _trusting.reset(token)
-            _driver(self._taken).autocommit = True
+            if not _driver(self._taken).autocommit:
+                _driver(self._taken).autocommit = True
         return _driver(self._taken)
 
 
@@ -158,7 +157,7 @@ class Database:
                 "options": f"-c statement_timeout={STATEMENT_SECONDS}s",
             },
         )
-        event.listen(self.engine, "checkout", self._ping)
+        event.listen(self.engine, "checkout", self._ready)
         self.recorded = recorder_of() is not None  # STRANGLER_RECORD names a file for `strangler analyze`
         if self.recorded:
             event.listen(self.engine, "do_connect", _connect_recorded)
@@ -188,7 +187,7 @@ class Database:
     def reading(self) -> Reading:
         """The request's, until its end or `give_back`."""
         if "reading" not in g:
-            g.reading = Reading(self)
+            g.reading = Reading(self.engine, self.kept)
         found: Reading = g.reading
         return found
 
@@ -205,8 +204,10 @@ class Database:
         if reading is not None:
             reading.close()
 
-    def _ping(self, connection: DBAPIConnection, *_: object) -> None:
+    def _ready(self, connection: DBAPIConnection, *_: object) -> None:
         """A connection that died with its server is replaced before it can fail a request.
+
+        And one that was last used for a Reading, which leaves it as it will want it again, has transactions.
 
         https://docs.sqlalchemy.org/en/20/core/pooling.html#custom-legacy-pessimistic-ping
         """
@@ -216,6 +217,7 @@ class Database:
             self.engine.dialect.do_ping(connection)
         except OperationalError:
             raise InvalidatePoolError from None
+        connection.autocommit = False
 
 
 def _connect_recorded(_dialect: Any, _record: Any, words: list[Any], named: dict[str, Any]) -> RecordedConnection:

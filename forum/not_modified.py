@@ -92,7 +92,7 @@ class NotModified:
 
     def _holds(self, module: str, given: Given) -> bool:
         """An owner, in the state in which it gave that: by the request's one look."""
-        reading = Reading(self._database)
+        reading = Reading(self._database.engine)
         try:
             return module in self._kit.owned(reading) and reading.state == given.state
         finally:

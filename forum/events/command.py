@@ -17,6 +17,7 @@ from typing import Any
 from uuid import UUID
 
 import click
+import psycopg
 from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
@@ -94,10 +95,10 @@ def main(site: str, handlers: Handlers, expiries: Expiries, argv: Sequence[str] 
     except (SettingsError, StranglerError) as error:
         print(error, file=sys.stderr)
         return BOOT_FAILED
-    except (OperationalError, RedisError) as error:
+    except (OperationalError, psycopg.OperationalError, RedisError) as error:
         print(f"cannot tell: {first_line(error)}", file=sys.stderr)
         return 2
-    except DBAPIError as error:
+    except (DBAPIError, psycopg.Error) as error:
         print(f"refused: {first_line(error)}", file=sys.stderr)
         return 2
 

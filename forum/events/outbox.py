@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any
 from uuid import uuid4
 
@@ -26,12 +27,13 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session, scoped_session
 
 from forum import tracing
+from forum.database import Reading
 
 _EMIT = text(
     "INSERT INTO outbox (event_id, type, payload, traceparent)"
     " VALUES (:event_id, :type, CAST(:payload AS jsonb), :traceparent)"
 )
-_WAITING = text("SELECT EXISTS (SELECT FROM outbox WHERE published_at IS NULL)")
+_DRAINED = "SELECT NOT EXISTS (SELECT FROM outbox WHERE published_at IS NULL)"
 
 
 def outbox_table(metadata: MetaData) -> Table:
@@ -92,6 +94,6 @@ def emit(session: Session | scoped_session[Session], type_: str, *payloads: Mapp
 
 
 def drained(engine: Engine) -> bool:
-    """Whether every committed event of this database has been published."""
-    with engine.connect() as connection:
-        return not connection.scalar(_WAITING)
+    """Whether every committed event of this database has been published. Raises as Reading.exec_driver_sql."""
+    with closing(Reading(engine)) as reading:
+        return reading.exec_driver_sql(_DRAINED).fetchone() == (True,)

@@ -19,6 +19,8 @@ from redis import Redis
 from redis.exceptions import ResponseError
 from sqlalchemy import Connection, Engine, Row, text
 
+from forum.events.outbox import drained
+
 logger = logging.getLogger(__name__)
 
 STREAM = "forum:events"
@@ -32,7 +34,6 @@ TRIM = 10.0  # seconds between trims
 
 # One relay per database at a time: `published_at` then rises with the order of publishing, which the mark relies on.
 _LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended('forum.relay', 0))")
-_WAITING = text("SELECT EXISTS (SELECT FROM outbox WHERE published_at IS NULL)")
 _LAST = text(
     "SELECT (extract(epoch FROM max(published_at)) * 1000000)::bigint FROM outbox WHERE created_at > now() - :keep"
 )
@@ -81,9 +82,8 @@ class Relay:
         if now - self._trimmed >= TRIM:
             self.trim()
             self._trimmed = now
-        with self._engine.connect() as connection:
-            if not connection.scalar(_WAITING) and now - self._checked < LOSS_CHECK:
-                return IDLE
+        if drained(self._engine) and now - self._checked < LOSS_CHECK:
+            return IDLE
         self._checked = now
         with self._engine.begin() as connection:
             if not connection.scalar(_LOCK):

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from uuid import uuid4
 
+import psycopg
 from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
@@ -29,6 +30,7 @@ from strangler.ownership import OwnershipReader
 
 logger = logging.getLogger(__name__)
 
+AWAY = RedisError, OperationalError, InterfaceError, psycopg.OperationalError
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # seconds between attempts while something is away
 GRACE = 10.0  # seconds that a step may take to end
 
@@ -106,7 +108,7 @@ class Worker:
         try:
             while not drained(self.engine) and time.monotonic() < until:
                 time.sleep(self._relay.step())
-        except (RedisError, OperationalError, InterfaceError) as error:
+        except AWAY as error:
             logger.warning("what the outbox still has waits for the next worker: %s", first_line(error))
 
     def _repeat(self, name: str, step: Callable[[], float]) -> None:
@@ -115,7 +117,7 @@ class Worker:
         while not self._stop.is_set():
             try:
                 wait = step()
-            except (RedisError, OperationalError, InterfaceError) as error:
+            except AWAY as error:
                 reason = first_line(error)
                 if reason != away:
                     logger.warning("%s waits: %s", name, reason)
