@@ -8,6 +8,7 @@ is shown anything older than the moment they came.
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -15,6 +16,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 KEPT = 256
 WAIT_SECONDS = 0.1
 """For how long others are waited for: a module that takes longer is asked by each for itself."""
+PACE_SECONDS = 0.01
+"""From one call to the next while people come faster than that: who comes again after an answer then waits with those
+who came meanwhile, and one call is for all of them. Without it they would take turns, half of them with each call."""
 
 Value = TypeVar("Value")
 
@@ -39,6 +43,9 @@ class Shared:
         """The latest call that has been answered, counted by when it began, and its ETag."""
         self._kept: dict[str, Told[Any]] = {}
         self._not_asked: Counter[str] = Counter()
+        self._asked_at = 0.0
+        self._crowded = False
+        """Whether others waited for the latest call that somebody was waited for."""
         self.waiting = 0
 
     def read(self, what: str, call: Callable[[int, Told[Value] | None], Told[Value]]) -> Value:
@@ -60,11 +67,16 @@ class Shared:
                     self._not_asked[what] += 1
                     return kept.value
         try:
+            if takes_turn:
+                if self._crowded or self.waiting:
+                    time.sleep(max(self._asked_at + PACE_SECONDS - time.monotonic(), 0))
+                self._asked_at = time.monotonic()
             return self._call(what, call, kept)
         finally:
             if takes_turn:
                 with self._changed:
                     self._asking = False
+                    self._crowded = self.waiting > 0
                     self._changed.notify_all()
 
     def _call(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
@@ -123,6 +125,70 @@ def test_nobody_waits_long_for_a_module_that_is_slow(
         for number in range(2, 7):
             module.answer(number)
         assert [read.result(30) for read in reads] == ["a at one"] * 5
+
+
+def _crowd(shared: Shared, module: Module, threads: ThreadPoolExecutor) -> list[Future[str]]:
+    """One who asks, whose call has been answered, and two who came meanwhile: their call is to be the next."""
+    first = threads.submit(shared.read, "a", module.call("a"))
+    wait_for(lambda: len(module.calls) == 3, "the first to ask")
+    others = [threads.submit(shared.read, what, module.call(what)) for what in "ab"]
+    _all_wait(shared, 2)
+    module.answer(2)
+    first.result(30)
+    return others
+
+
+def test_a_crowd_has_the_module_asked_once_in_a_while(
+    shared: Shared, module: Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who comes again before that shares the call with those who came earlier."""
+    pause, let = 0.0, threading.Event()
+
+    def sleep(seconds: float) -> None:
+        nonlocal pause
+        pause = seconds
+        assert let.wait(30)
+
+    monkeypatch.setattr("forum.pages.shared.time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
+    monkeypatch.setattr("forum.pages.shared.PACE_SECONDS", 1000)
+    with ThreadPoolExecutor() as threads:
+        others = _crowd(shared, module, threads)
+        wait_for(lambda: pause > 0, "a pause")
+        assert 900 < pause < 1000
+        others.append(threads.submit(shared.read, "b", module.call("b")))
+        _all_wait(shared, 2)
+        assert len(module.calls) == 3
+        let.set()
+        module.answer(3)
+        assert sorted(other.result(30) for other in others) == ["a at one", "b at one", "b at one"]
+    assert len(module.calls) == 4
+
+
+def test_without_pauses_who_comes_again_comes_too_late(
+    shared: Shared, module: Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control."""
+    monkeypatch.setattr("forum.pages.shared.PACE_SECONDS", 0)
+    with ThreadPoolExecutor() as threads:
+        others = _crowd(shared, module, threads)
+        wait_for(lambda: len(module.calls) == 4, "the next call")
+        others.append(threads.submit(shared.read, "b", module.call("b")))
+        _all_wait(shared, 2)
+        module.answer(3)
+        module.answer(4)
+        assert sorted(other.result(30) for other in others) == ["a at one", "b at one", "b at one"]
+    assert len(module.calls) == 5
+
+
+def test_who_is_alone_is_never_kept_waiting(shared: Shared, module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("forum.pages.shared.time", SimpleNamespace(sleep=pauses.append, monotonic=time.monotonic))
+    with ThreadPoolExecutor() as threads:
+        for number in range(2, 6):
+            read = threads.submit(shared.read, "a", module.call("a"))
+            module.answer(number)
+            assert read.result(30) == "a at one"
+    assert pauses == []
 
 
 @pytest.mark.parametrize(("etag", "short"), [("", True), ("one", False)])
