@@ -25,7 +25,7 @@ from werkzeug.test import run_wsgi_app
 from forum.application import database, resources
 from forum.database import AnyConnection
 from forum.pages.api import VIEWS, ApiPort, Reply, Request, Sent
-from forum.pages.port import Answer, Module, Sort
+from forum.pages.port import Answer, Module, Sort, TopicQuestion, TopicsQuestion
 from forum.problems import Problem
 from forum.schemas import PAGE, Message, MessagesQuery, Page, Topic, TopicsQuery
 from forum.tokens import InvalidTokenError, Issuer, verify
@@ -97,6 +97,14 @@ class InProcess(ApiPort):
 
         return self._here("messages", read) or super().messages(topic_id, cursor, last)
 
+    def topics_page(
+        self,
+        sort: Sort,
+        cursor: str | None,
+        guest: bool,  # noqa: ARG002
+    ) -> TopicsQuestion:
+        return lambda: (partial(self.topics, sort, cursor),)
+
     def topic_page(
         self,
         topic_id: int,
@@ -104,9 +112,9 @@ class InProcess(ApiPort):
         cursor: str | None,
         last: bool,
         guest: bool,  # noqa: ARG002
-    ) -> tuple[Callable[..., Answer[Topic]], Callable[[], Answer[Page[Message]]]]:
+    ) -> TopicQuestion:
         # Here nobody waits for anybody else.
-        return partial(self.topic, topic_id, peek), partial(self.messages, topic_id, cursor, last)
+        return lambda: (partial(self.topic, topic_id, peek), partial(self.messages, topic_id, cursor, last))
 
     def _user_id(self, token: str) -> int | None:
         return verify(token, self._keys).id if token else None

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar, get_args
+from typing import Any, NamedTuple, Protocol, TypeVar, get_args
 from urllib.parse import urlencode
 
 import pybreaker
 from pydantic import TypeAdapter, ValidationError
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_random_exponential
-from werkzeug.datastructures import Headers
 
 from forum.client_address import vouched
-from forum.pages.port import Answer, Away, Module, Refused, Sort
+from forum.pages.port import Answer, Away, Module, Refused, Sort, TopicQuestion, TopicsQuestion
 from forum.pages.shared import Shared, Told
 from forum.schemas import (
     MAX_READERS,
@@ -78,9 +78,15 @@ class Request(NamedTuple):
     body: bytes | None
 
 
+class Fields(Protocol):
+    """A reply's headers, of whatever kind."""
+
+    def get(self, name: str, default: str, /) -> str: ...
+
+
 class Reply(NamedTuple):
     status: int
-    headers: Headers
+    headers: Fields
     content: bytes
 
 
@@ -96,8 +102,8 @@ class ApiPort(ABC):
     """
 
     def __init__(self) -> None:
-        self._tries = Retrying(
-            stop=stop_after_attempt(TRIES) | stop_after_delay(PATIENCE_SECONDS),
+        self._again = Retrying(
+            stop=stop_after_attempt(TRIES - 1) | stop_after_delay(PATIENCE_SECONDS),
             wait=wait_random_exponential(multiplier=0.05, max=0.5),
             retry=retry_if_exception_type(Away),
             reraise=True,
@@ -109,9 +115,11 @@ class ApiPort(ABC):
         }
 
     @abstractmethod
-    def topic_page(
-        self, topic_id: int, peek: bool, cursor: str | None, last: bool, guest: bool
-    ) -> tuple[Callable[..., Answer[Topic]], Callable[[], Answer[Page[Message]]]]:
+    def topics_page(self, sort: Sort, cursor: str | None, guest: bool) -> TopicsQuestion:
+        """See ForumPort."""
+
+    @abstractmethod
+    def topic_page(self, topic_id: int, peek: bool, cursor: str | None, last: bool, guest: bool) -> TopicQuestion:
         """See ForumPort."""
 
     @abstractmethod
@@ -209,37 +217,27 @@ class ApiPort(ABC):
         self, module: Module, shape: TypeAdapter[Value], path: str, params: dict[str, Any], breaker: str = ""
     ) -> Callable[[int, Told[Answer[Value]] | None], Asked[Value]]:
         """See Shared.read; but sent only."""
+        alone = _request("GET", path, params)
 
         def ask(others: int, kept: Told[Answer[Value]] | None) -> Asked[Value]:
-            counted = params | {"readers": min(others + 1, MAX_READERS)} if others and shape is TOPIC else params
-            return self._ask(module, shape, "GET", path, params=counted, breaker=breaker, kept=kept)
+            request = alone
+            if others and shape is TOPIC:
+                request = _request("GET", path, params | {"readers": min(others + 1, MAX_READERS)})
+            if kept:
+                request = request._replace(headers={**request.headers, "If-None-Match": kept.etag})
+            return self._sent(module, shape, request, breaker, kept)
 
         return ask
 
-    def _call(self, module: Module, shape: TypeAdapter[Value], method: str, path: str, **more: Any) -> Answer[Value]:
-        return self._ask(module, shape, method, path, **more)().value
+    def _call(
+        self, module: Module, shape: TypeAdapter[Value], method: str, path: str, breaker: str = "", **more: Any
+    ) -> Answer[Value]:
+        return self._sent(module, shape, _request(method, path, **more), breaker)().value
 
-    def _ask(
-        self, module: Module, shape: TypeAdapter[Value], method: str, path: str, *,
-        params: dict[str, Any] | None = None, body: Input | None = None, token: str = "", key: str = "",
-        headers: Mapping[str, str] = MappingProxyType({}),
-        breaker: str = "",
+    def _sent(
+        self, module: Module, shape: TypeAdapter[Value], request: Request, breaker: str,
         kept: Told[Answer[Value]] | None = None,
     ) -> Asked[Value]:  # fmt: skip
-        headers = {"Accept": "application/json", **headers}
-        if kept:
-            headers["If-None-Match"] = kept.etag
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
-        if key:
-            headers["Idempotency-Key"] = key
-        data = None
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-            # Not escaped to ASCII: 20,000 characters of any one script must stay under the limit for a body.
-            data = json.dumps(body.model_dump(mode="json", exclude_unset=True), ensure_ascii=False).encode()
-        query = urlencode({name: value for name, value in (params or {}).items() if value is not None})
-        request = Request(method, f"{path}?{query}" if query else path, headers, data)
         breaks = self._breakers[breaker or module]
         sent = self.send(module, request) if breaks.current_state == pybreaker.STATE_CLOSED else None
         return partial(self._told, module, shape, request, breaks, kept, sent)
@@ -248,15 +246,16 @@ class ApiPort(ABC):
         self, module: Module, shape: TypeAdapter[Value], request: Request, breaks: pybreaker.CircuitBreaker,
         kept: Told[Answer[Value]] | None, sent: Sent | None,
     ) -> Told[Answer[Value]]:  # fmt: skip
-        first = [sent] if sent else []
-
-        def attempt() -> Reply:
-            return _checked(module, (first.pop() if first else self.send(module, request))())
-
+        began = time.monotonic()
         try:
             # Not breaker.call(): that lets only one call at a time through.
             with breaks.calling():
-                reply = self._tries(attempt)
+                try:
+                    reply = _checked(module, (sent or self.send(module, request))())
+                except Away:
+                    if time.monotonic() - began > PATIENCE_SECONDS:
+                        raise
+                    reply = self._again(lambda: _checked(module, self.send(module, request)()))
             content = reply.content or b"null"
             short = len(content) <= SHORT
             if kept and reply.status == HTTPStatus.NOT_MODIFIED:
@@ -266,6 +265,24 @@ class ApiPort(ABC):
         except (pybreaker.CircuitBreakerError, ValidationError) as error:
             raise Away(module) from error
         return Told(Answer(value, module, reply.headers.get("X-Served-By", "")), reply.headers.get("ETag", ""), short)
+
+
+def _request(
+    method: str, path: str, params: dict[str, Any] | None = None, body: Input | None = None, token: str = "",
+    key: str = "", headers: Mapping[str, str] = MappingProxyType({}),
+) -> Request:  # fmt: skip
+    headers = {"Accept": "application/json", **headers}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    if key:
+        headers["Idempotency-Key"] = key
+    data = None
+    if body is not None:
+        headers["Content-Type"] = "application/json"
+        # Not escaped to ASCII: 20,000 characters of any one script must stay under the limit for a body.
+        data = json.dumps(body.model_dump(mode="json", exclude_unset=True), ensure_ascii=False).encode()
+    query = urlencode({name: value for name, value in (params or {}).items() if value is not None})
+    return Request(method, f"{path}?{query}" if query else path, headers, data)
 
 
 def _checked(module: Module, reply: Reply) -> Reply:

@@ -41,6 +41,11 @@ def kept(macro: Callable[..., Markup], *given: object) -> Markup:
     return made
 
 
+def until() -> float:
+    """By time.monotonic(): when what is kept now is made anew."""
+    return (time.monotonic() // SECONDS + 1) * SECONDS
+
+
 def whole(template: str, given: tuple[object, ...], render: Callable[[], bytes]) -> bytes:
     """The page that `render` makes of what is given. Kept for those only who send no cookie: all else is somebody's."""
     if request.cookies:

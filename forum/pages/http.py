@@ -10,18 +10,17 @@ from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from flask import current_app
 from urllib3.util import wait_for_read
-from werkzeug.datastructures import Headers
 
 from forum.pages.api import ApiPort, Reply, Request, Sent, messages_at, topic_at
-from forum.pages.port import Answer, Away, Module, PortError
+from forum.pages.port import Answer, Away, Module, PortError, Sort, TopicQuestion, TopicsQuestion
 from forum.pages.shared import Shared, Told
 from forum.schemas import Message, Page, Topic
 from forum.tracing import traceparent
 from strangler.measured import called
 
 Value = TypeVar("Value")
+Got = TypeVar("Got")
 Outcome = Told[Answer[Value]] | PortError
 
 FAILURES = OSError, http.client.HTTPException, ValueError
@@ -29,7 +28,7 @@ FAILURES = OSError, http.client.HTTPException, ValueError
 
 
 class HttpPort(ApiPort):
-    """Asks `base_url`, by connections that stay open.
+    """Asks `base_url`, by connections that stay open, for the application `site`; outside of its requests, too.
 
     read_seconds: longer than a site waits for an owner that is just changing, so that it can answer for itself.
 
@@ -38,23 +37,23 @@ class HttpPort(ApiPort):
     than the first, which is waited for first.
     """
 
-    def __init__(self, base_url: str, connect_seconds: float = 1.0, read_seconds: float = 12.0) -> None:
+    def __init__(self, base_url: str, site: str, connect_seconds: float = 1.0, read_seconds: float = 12.0) -> None:
         super().__init__()
         parts = urlsplit(base_url)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self._connection = partial(kind, parts.hostname or "", parts.port, timeout=connect_seconds)
-        self._prefix, self._read_seconds = parts.path.rstrip("/"), read_seconds
+        self._site, self._prefix, self._read_seconds = site, parts.path.rstrip("/"), read_seconds
         self._idle: deque[http.client.HTTPConnection] = deque()
         self._pages = Shared()
 
-    def topic_page(
-        self, topic_id: int, peek: bool, cursor: str | None, last: bool, guest: bool
-    ) -> tuple[Callable[..., Answer[Topic]], Callable[[], Answer[Page[Message]]]]:
+    def topics_page(self, sort: Sort, cursor: str | None, guest: bool) -> TopicsQuestion:
+        ask = partial(self.topics, sort, cursor)
+        return lambda: (partial(_given, _outcome(ask)) if guest else ask,)
+
+    def topic_page(self, topic_id: int, peek: bool, cursor: str | None, last: bool, guest: bool) -> TopicQuestion:
         ask_messages = self.reads(*messages_at(topic_id, cursor, last))
-        if not guest:
-            asked = ask_messages(0, None)
-            return partial(self.topic, topic_id, peek), lambda: asked().value
         ask_topic = self.reads(*topic_at(topic_id, peek))
+        name = f"{topic_id} {peek} {cursor} {last}"
 
         def both(others: int, kept: Told[tuple[Outcome[Topic], Outcome[Page[Message]]]] | None) -> Told[Any]:
             known_topic, known_messages = kept.value if kept else (None, None)
@@ -64,9 +63,16 @@ class HttpPort(ApiPort):
             same = len(told) == len(parts) and all(part.etag for part in told)
             return Told(parts, " ".join(part.etag for part in told) if same else "", all(part.short for part in told))
 
-        # Together: who waits for a page waits once.
-        found = self._pages.read(f"{topic_id} {peek} {cursor} {last}", both)
-        return partial(_given, found[0]), partial(_given, found[1])
+        def shared() -> tuple[Callable[..., Answer[Topic]], Callable[[], Answer[Page[Message]]]]:
+            """Together: who waits for a page waits once."""
+            found = self._pages.read(name, both)
+            return partial(_given, _answer(found[0])), partial(_given, _answer(found[1]))
+
+        def alone() -> tuple[Callable[..., Answer[Topic]], Callable[[], Answer[Page[Message]]]]:
+            asked = ask_messages(0, None)
+            return partial(self.topic, topic_id, peek), lambda: asked().value
+
+        return shared if guest else alone
 
     def send(self, module: Module, request: Request) -> Sent:
         method, target, headers, body = request
@@ -80,7 +86,7 @@ class HttpPort(ApiPort):
             failed = error
 
         def reply() -> Reply:
-            with called(current_app.extensions["strangler"].site, module, "call", began) as call:
+            with called(self._site, module, "call", began) as call:
                 try:
                     if failed:
                         raise failed
@@ -92,7 +98,7 @@ class HttpPort(ApiPort):
                     raise Away(module) from error
                 call.status = answer.status
             self._idle.append(connection)
-            return Reply(answer.status, Headers(answer.getheaders()), content)
+            return Reply(answer.status, answer.headers, content)
 
         return reply
 
@@ -113,14 +119,18 @@ def _told(part: Outcome[Value] | None) -> Told[Answer[Value]] | None:
     return part if isinstance(part, Told) else None
 
 
-def _outcome(asked: Callable[[], Told[Answer[Value]]]) -> Outcome[Value]:
+def _outcome(asked: Callable[[], Got]) -> Got | PortError:
     try:
         return asked()
     except PortError as error:
         return error
 
 
-def _given(part: Outcome[Value], token: str = "") -> Answer[Value]:  # noqa: ARG001
-    if isinstance(part, PortError):
-        raise part
-    return part.value
+def _answer(part: Outcome[Value]) -> Answer[Value] | PortError:
+    return part.value if isinstance(part, Told) else part
+
+
+def _given(found: Answer[Value] | PortError, token: str = "") -> Answer[Value]:  # noqa: ARG001
+    if isinstance(found, PortError):
+        raise found
+    return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from forum.schemas import (
     AllRead,
@@ -78,6 +78,12 @@ class Away(PortError):  # noqa: N818
         return f"{self.module} cannot be reached right now"
 
 
+Question = Callable[[], tuple[Callable[..., Answer[Any]], ...]]
+"""Asks for all parts of a page, each time anew; each of them gives what it is or raises PortError."""
+TopicsQuestion = Callable[[], tuple[Callable[..., Answer[Page[Topic]]]]]
+TopicQuestion = Callable[[], tuple[Callable[..., Answer[Topic]], Callable[[], Answer[Page[Message]]]]]
+
+
 class ForumPort(Protocol):
     """Each call is one request to one module; nothing here asks once per row.
 
@@ -91,6 +97,10 @@ class ForumPort(Protocol):
 
     def topics(self, sort: Sort, cursor: str | None, token: str = "") -> Answer[Page[Topic]]:
         """token: of the one whose reading the topics are to show; they can be had without."""
+        ...
+
+    def topics_page(self, sort: Sort, cursor: str | None, guest: bool) -> TopicsQuestion:
+        """`topics`, to be called with a token only. guest: nobody's token will be given."""
         ...
 
     def topics_by_ids(self, ids: Iterable[int]) -> Answer[Page[Topic]]: ...
@@ -109,9 +119,7 @@ class ForumPort(Protocol):
 
     def messages(self, topic_id: int, cursor: str | None, last: bool = False) -> Answer[Page[Message]]: ...
 
-    def topic_page(
-        self, topic_id: int, peek: bool, cursor: str | None, last: bool, guest: bool
-    ) -> tuple[Callable[..., Answer[Topic]], Callable[[], Answer[Page[Message]]]]:
+    def topic_page(self, topic_id: int, peek: bool, cursor: str | None, last: bool, guest: bool) -> TopicQuestion:
         """`topic`, to be called with a token only, and `messages`: begun already where most of it is to wait.
 
         guest: nobody's token will be given.

@@ -10,6 +10,7 @@ from flask import Response, flash, request, url_for
 
 from forum.pages.blueprint import pages
 from forum.pages.forms import Form
+from forum.pages.guests import asked
 from forum.pages.port import PortError, Sort
 from forum.pages.views import (
     END,
@@ -33,7 +34,8 @@ def index() -> Response:
     wanted = request.args.get("sort")
     sort: Sort = next((each for each in get_args(Sort) if each == wanted), "activity")
     at = request.args.get("cursor") or None
-    found = read_part(port().topics, sort, at)
+    (ask_topics,) = asked(port().topics_page(sort, at, guest=visitor() is None))
+    found = read_part(ask_topics)
 
     def context() -> dict[str, Any]:
         form = Form(until=datetime.now(UTC).isoformat())
@@ -57,9 +59,8 @@ def topic(topic_id: int) -> Response:
     where = position()
     last = where == END
     turned = bool(where) and not last
-    ask_topic, ask_messages = port().topic_page(
-        topic_id, peek=turned, cursor=cursor() if turned else None, last=last, guest=visitor() is None
-    )
+    at, guest = cursor() if turned else None, visitor() is None
+    ask_topic, ask_messages = asked(port().topic_page(topic_id, peek=turned, cursor=at, last=last, guest=guest))
     about = read_part(ask_topic)
     messages = part(ask_messages)
 

@@ -12,7 +12,8 @@ from werkzeug.exceptions import HTTPException
 from forum import paging
 from forum.pages.blueprint import pages
 from forum.pages.forms import Form
-from forum.pages.fragments import whole
+from forum.pages.fragments import until, whole
+from forum.pages.guests import keep
 from forum.pages.port import Away, Module, PortError, Refused
 from forum.pages.visitor import visitor
 from forum.schemas import possible
@@ -26,7 +27,10 @@ def page(template: str, status: int = 200, **context: Any) -> Response:
 
 def page_of(given: tuple[object, ...], template: str, status: int, context: Callable[[], dict[str, Any]]) -> Response:
     """As `page`, but kept for other guests: it follows from its address and `given`. context: if it has to be made."""
-    return make_response(whole(template, given, lambda: _rendered(template, context())), status)
+    good_until = until()
+    response = make_response(whole(template, given, lambda: _rendered(template, context())), status)
+    keep(response, given, good_until)
+    return response
 
 
 def _rendered(template: str, context: dict[str, Any]) -> bytes:

@@ -6,16 +6,16 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from flask import Flask
 from prometheus_client import REGISTRY
 
 from forum.pages.http import HttpPort
 from forum.pages.port import Away
 from tests.servers import wait_for
+
+SITE = "tests of the port"
 
 
 class Modules(ThreadingHTTPServer):
@@ -67,31 +67,23 @@ def modules() -> Iterator[Modules]:
         server.shutdown()
 
 
-@pytest.fixture(autouse=True)
-def context() -> Iterator[None]:
-    app = Flask("web")
-    app.extensions["strangler"] = SimpleNamespace(site="tests of the port")
-    with app.app_context():
-        yield
-
-
 def _without_answer() -> float:
-    labels = {"site": "tests of the port", "module": "messages", "kind": "call", "status": "none"}
+    labels = {"site": SITE, "module": "messages", "kind": "call", "status": "none"}
     return REGISTRY.get_sample_value("strangler_call_seconds_count", labels) or 0
 
 
 @pytest.mark.parametrize("guest", [True, False])
 def test_the_parts_of_a_page_are_asked_for_together(modules: Modules, guest: bool) -> None:
-    port = HttpPort(modules.url)
+    port = HttpPort(modules.url, SITE)
     modules.may_answer = lambda: {"/api/topics/7", "/api/messages"} <= set(modules.asked)
-    about, messages = port.topic_page(7, peek=False, cursor=None, last=False, guest=guest)
+    about, messages = port.topic_page(7, peek=False, cursor=None, last=False, guest=guest)()
     with pytest.raises(Away):  # an empty list is no topic
         about(token="")
     assert messages().value.items == []
 
 
 def test_a_connection_that_was_closed_meanwhile_is_not_used(modules: Modules) -> None:
-    port, before = HttpPort(modules.url), _without_answer()
+    port, before = HttpPort(modules.url, SITE), _without_answer()
     modules.closes = True
     for _ in range(3):
         port.messages(7, None)
@@ -102,7 +94,7 @@ def test_a_connection_that_was_closed_meanwhile_is_not_used(modules: Modules) ->
 def test_that_is_because_it_is_looked_at(modules: Modules, monkeypatch: pytest.MonkeyPatch) -> None:
     """The control; and what is left to be met is tried again."""
     monkeypatch.setattr("forum.pages.http.wait_for_read", lambda *_, **__: False)
-    port, before = HttpPort(modules.url), _without_answer()
+    port, before = HttpPort(modules.url, SITE), _without_answer()
     modules.closes = True
     for _ in range(3):
         assert port.messages(7, None).value.items == []
@@ -113,7 +105,7 @@ def test_that_is_because_it_is_looked_at(modules: Modules, monkeypatch: pytest.M
 def test_who_never_answers_is_away(modules: Modules) -> None:
     answers = threading.Event()
     modules.may_answer = answers.is_set
-    about, messages = HttpPort(modules.url, read_seconds=0.2).topic_page(7, False, None, False, guest=True)
+    about, messages = HttpPort(modules.url, SITE, read_seconds=0.2).topic_page(7, False, None, False, True)()
     for part in (about, messages):
         with pytest.raises(Away):
             part()
@@ -124,10 +116,10 @@ def test_nobody_there_is_away() -> None:
     with Modules() as gone:
         url = gone.url
     with pytest.raises(Away):
-        HttpPort(url).messages(7, None)
+        HttpPort(url, SITE).messages(7, None)
 
 
 def test_what_cannot_be_a_header_is_not_sent(modules: Modules) -> None:
     with pytest.raises(Away):
-        HttpPort(modules.url).me("no\ntoken")
+        HttpPort(modules.url, SITE).me("no\ntoken")
     assert modules.asked == []
