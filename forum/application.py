@@ -53,8 +53,8 @@ class Application(Flask):
 
     def wsgi_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         found: Resources = self.extensions["forum"]
-        if found.not_modified and found.not_modified.still(environ, start_response):
-            return ()
+        if found.not_modified and (answer := found.not_modified.still(environ, start_response)) is not None:
+            return answer
         return super().wsgi_app(environ, start_response)
 
 

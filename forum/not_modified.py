@@ -8,9 +8,10 @@ more than the look.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache, partial
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
 import psycopg
@@ -18,6 +19,7 @@ from flask import Flask
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
+from werkzeug.wsgi import ClosingIterator
 
 from forum import metrics
 from forum.database import Database, Reading
@@ -31,6 +33,8 @@ View = TypeVar("View")
 Opened = Callable[..., None]
 """Told the application, the query, and the path's values by their names. Raises ValidationError."""
 
+ROUTES = 1024
+"""How many paths are kept with what they lead to: to find that takes as long as all else here but the look."""
 ANOTHERS = {"HTTP_AUTHORIZATION", "HTTP_TRANSFER_ENCODING", f"HTTP_{FORWARDED.upper().replace('-', '_')}"}
 """Headers of requests that are no guest's plain read."""
 
@@ -59,36 +63,45 @@ class NotModified:
     def __init__(self, app: Flask, kit: Strangler, database: Database) -> None:
         self._app, self._kit, self._database = app, kit, database
         self._given: dict[str, Given] = {}
+        self._route = lru_cache(ROUTES)(self._find)
 
     def gave(self, module: str, tag: str, state: str, until: float = inf) -> None:
         self._given[module] = Given(tag, state, until)
 
-    def still(self, environ: WSGIEnvironment, start_response: StartResponse) -> bool:
-        """Whether it was a 304, and has been answered."""
+    def still(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes] | None:
+        """The answer, if it is a 304."""
         tag, began = environ.get("HTTP_IF_NONE_MATCH"), time.perf_counter()
-        if not tag or environ["REQUEST_METHOD"] != "GET" or ANOTHERS & environ.keys():
-            return False
+        if not tag or environ["REQUEST_METHOD"] != "GET" or not ANOTHERS.isdisjoint(environ):
+            return None
         if environ.get("CONTENT_LENGTH", "0") not in ("", "0"):
-            return False
+            return None
         module = self._kit.module_of(environ["PATH_INFO"])
         given = self._given.get(module or "")
         if module is None or given is None or given.tag != tag or given.until <= time.time():
-            return False
+            return None
         try:
-            rule, values = self._app.url_map.bind_to_environ(environ).match(return_rule=True)
+            template, opened, values = self._route(environ["SCRIPT_NAME"], environ["PATH_INFO"])
             if not self._holds(module, given):
-                return False
-            if opened := getattr(self._app.view_functions[rule.endpoint], "opened", None):
+                return None
+            if opened:
                 asked = parse_qsl(environ["QUERY_STRING"], keep_blank_values=True)
                 opened(self._app, dict(reversed(asked)), **values)
         except (HTTPException, ValidationError, psycopg.Error, SQLAlchemyError):
-            return False  # the view will meet it, too, and can say what it is
+            return None  # the view will meet it, too, and can say what it is
         signed = [("ETag", tag), ("Vary", "Authorization"), ("X-Served-By", self._kit.signature)]
         start_response("304 NOT MODIFIED", signed)
+        return ClosingIterator((), partial(self._count, module, template, began))
+
+    def _count(self, module: str, template: str, began: float) -> None:
+        """Once it has been answered: nobody waits for that."""
         taken = time.perf_counter() - began
-        metrics.answered(self._kit.site, "GET", rule.rule, 304, taken)
+        metrics.answered(self._kit.site, "GET", template, 304, taken)
         self._kit.answered(module, 304, taken)
-        return True
+
+    def _find(self, root: str, path: str) -> tuple[str, Opened | None, Mapping[str, Any]]:
+        """The route's template, what is done for its view, and the path's values. Raises HTTPException."""
+        rule, values = self._app.url_map.bind("", script_name=root).match(path, "GET", return_rule=True)
+        return rule.rule, getattr(self._app.view_functions[rule.endpoint], "opened", None), values
 
     def _holds(self, module: str, given: Given) -> bool:
         """An owner, in the state in which it gave that: by the request's one look."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import psycopg
@@ -32,7 +32,7 @@ class Asking:
 
     def again(self, tag: str, path: str = "", **more: Any) -> TestResponse:
         headers = {"If-None-Match": tag, **more.pop("headers", {})}
-        return self._client.open(path or self.path, headers=headers, **more)
+        return self._client.open(path or self.path, headers=headers, buffered=True, **more)
 
     def tag(self) -> str:
         return self._client.get(self.path).headers["ETag"]
@@ -57,9 +57,10 @@ def asking(client: FlaskClient, topic: int, monkeypatch: pytest.MonkeyPatch) -> 
     def of(path: str) -> Asking:
         one, still = Asking(client, path.format(topic)), NotModified.still
 
-        def noting(known: NotModified, *asked: Any) -> bool:
-            one.spared = still(known, *asked)
-            return one.spared
+        def noting(known: NotModified, *asked: Any) -> Iterable[bytes] | None:
+            answer = still(known, *asked)
+            one.spared = answer is not None
+            return answer
 
         monkeypatch.setattr(NotModified, "still", noting)
         return one
