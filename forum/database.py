@@ -72,8 +72,11 @@ class Reading:
         """Give the connection back until something is asked again."""
         if self._taken is None:
             return
-        if _driver(self._taken).broken:
+        connection = _driver(self._taken)
+        if connection.broken:
             self._taken.invalidate()
+        else:
+            connection.autocommit = False
         self._taken.close()
         self._taken = None
 
@@ -89,8 +92,7 @@ class Reading:
                 self._taken = self._engine.raw_connection()
             finally:
                 _trusting.reset(token)
-            if not _driver(self._taken).autocommit:
-                _driver(self._taken).autocommit = True
+            _driver(self._taken).autocommit = True
         return _driver(self._taken)
 
 
@@ -157,7 +159,7 @@ class Database:
                 "options": f"-c statement_timeout={STATEMENT_SECONDS}s",
             },
         )
-        event.listen(self.engine, "checkout", self._ready)
+        event.listen(self.engine, "checkout", self._ping)
         self.recorded = recorder_of() is not None  # STRANGLER_RECORD names a file for `strangler analyze`
         if self.recorded:
             event.listen(self.engine, "do_connect", _connect_recorded)
@@ -204,10 +206,8 @@ class Database:
         if reading is not None:
             reading.close()
 
-    def _ready(self, connection: DBAPIConnection, *_: object) -> None:
+    def _ping(self, connection: DBAPIConnection, *_: object) -> None:
         """A connection that died with its server is replaced before it can fail a request.
-
-        And one that was last used for a Reading, which leaves it as it will want it again, has transactions.
 
         https://docs.sqlalchemy.org/en/20/core/pooling.html#custom-legacy-pessimistic-ping
         """
@@ -217,7 +217,6 @@ class Database:
             self.engine.dialect.do_ping(connection)
         except OperationalError:
             raise InvalidatePoolError from None
-        connection.autocommit = False
 
 
 def _connect_recorded(_dialect: Any, _record: Any, words: list[Any], named: dict[str, Any]) -> RecordedConnection:

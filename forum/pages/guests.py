@@ -79,6 +79,8 @@ class Guests:
 
     def shown(self, environ: WSGIEnvironment, page: Callable[..., _Page], response: Response) -> None:
         """The answer is on its way, with all that belongs to it."""
+        if "Set-Cookie" in response.headers:
+            return
         if len(self._pages) >= PAGES:
             self._pages.clear()
         self._pages[_address(environ)] = page(headers=response.headers.to_wsgi_list(), body=response.get_data())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, Response
 from flask.testing import FlaskClient
 from prometheus_client import REGISTRY
 from werkzeug.datastructures import Headers
@@ -187,6 +187,17 @@ def test_only_a_guests_plain_read_is_answered_so(
     modules.asked.clear()
     assert guest.get("/topics/8888").status_code == 200, "what the fake says is there"
     assert modules.asked
+
+
+def test_what_somebody_is_given_is_nobody_elses(guest: FlaskClient, app: Flask, flasks: list[str]) -> None:
+    @app.after_request
+    def give(response: Response) -> Response:
+        response.set_cookie("forum_session", f"number{len(flasks)}")
+        return response
+
+    assert [guest.get("/topics/7").headers["Set-Cookie"][:22] for _ in range(2)] == [
+        "forum_session=number1;", "forum_session=number2;"
+    ]  # fmt: skip
 
 
 def test_it_is_made_anew_in_time(guest: FlaskClient, flasks: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
