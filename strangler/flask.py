@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from flask import Flask, Response, current_app, g, jsonify, request, request_started
@@ -51,6 +52,7 @@ class Strangler:
         self.version = os.environ.get("VERSION", "v1")
         self.instance = os.environ.get("INSTANCE") or socket.gethostname()
         self.seen: dict[str, Ownership] = {}
+        self._config = Config(sites={}, modules={})
         self._reader = OwnershipReader()
 
     def init_app(
@@ -102,7 +104,7 @@ class Strangler:
 
     def module_of(self, path: str) -> str | None:
         """The module of this site that a request's path leads to."""
-        found = self._config.module_of(path) if self.modules else None
+        found = self._config.module_of(path)
         return found.name if found and found.name in self.modules else None
 
     def answered(self, module: str, status: int, seconds: float) -> None:
@@ -139,45 +141,72 @@ class Strangler:
     def _before(self) -> Any:
         if request.endpoint in HEALTH:  # nothing of the application's, such as a login, stands before these
             return current_app.view_functions[request.endpoint]()
-        name = self.module_of(request.path)
-        if name is None:
+        module = self._config.module_of(request.path)
+        if module is None:
             return None
-        module = self.modules[name]
+        if module.name not in self.modules:
+            return None if request.url_rule else self._pass_on(module)
         request.get_data(cache=True)  # so that the body can still be sent on after the view has read it
         g.strangler_module = module
         return self._enter(module)
+
+    def _pass_on(self, module: Module) -> Response | None:
+        """For a request that is altogether wrong here: to the owner, too, which its other site knows.
+
+        A gateway that has looked up a server's address just before it was given to another's asks us for that one's.
+        """
+        if self._forwarder.told(request, module.name) is not None:
+            return self._misdirected(f"{self.site} has no {module.name}", 0)
+        sites = module.target, module.source
+        try:
+            _ = [self._config.sites[site].url for site in sites]
+        except StranglerError:
+            return None  # nobody has said where they are: then it is not here, and that is all
+        for pause in _pauses():
+            refused = None
+            for site in sites:
+                answer = self._ask(module, site, 0)
+                if answer is None or answer.status_code == MISDIRECTED:
+                    continue
+                if answer.status_code != 503:
+                    return answer
+                refused = answer  # perhaps by a gateway before a site that has nobody
+            if refused is not None:
+                return refused
+            time.sleep(pause)
+        return self._unavailable(f"the owner of {module.name} cannot be reached")
 
     def _enter(self, module: Module) -> Response | None:
         """None when this site owns the module, else the answer to give."""
         forwarded = self._forwarder.told(request, module.name)
         told = forwarded or 0
-        deadline = time.monotonic() + WAIT_SECONDS
-        pause, longest = POLL_SECONDS
-        while True:
+        for pause in _pauses():
             own = g.strangler_ownership = self._look(module.name)
             if own.owner == self.site and own.epoch >= told:
                 return None
             self.session.rollback()
             if own.epoch >= told:
                 if forwarded is not None:
-                    return self._misdirected(module, own)
-                url = self._config.sites[own.owner].url
-                try:
-                    with called(self.site, module.name, "forward") as call:
-                        answer = self._forwarder.send(request, url, module.name, own.epoch)
-                        call.status = answer.status_code
-                except UnreachableError as error:
-                    if error.sent:
-                        return self._unavailable(f"{own.owner} gave no answer")
-                else:
+                    return self._misdirected(f"{module.name} is owned by {own.owner}", own.epoch)
+                answer = self._ask(module, own.owner, own.epoch)
+                if answer is not None:
                     if answer.status_code != MISDIRECTED:
-                        answer.headers.add("Via", f"1.1 {self.instance}")
                         return answer
                     told = max(told, int(answer.headers.get(EPOCH_HEADER, 0)))
-            if time.monotonic() > deadline:
-                return self._unavailable(f"the owner of {module.name} ({own.owner}) cannot be reached")
             time.sleep(pause)
-            pause = min(pause * 1.5, longest)
+        return self._unavailable(f"the owner of {module.name} ({own.owner}) cannot be reached")
+
+    def _ask(self, module: Module, site: str, epoch: int) -> Response | None:
+        """What `site` answers to this request; None when it has certainly not had it."""
+        try:
+            with called(self.site, module.name, "forward") as call:
+                answer = self._forwarder.send(request, self._config.sites[site].url, module.name, epoch)
+                call.status = answer.status_code
+        except UnreachableError as error:
+            return self._unavailable(f"{site} gave no answer") if error.sent else None
+        if answer.status_code != MISDIRECTED:
+            answer.headers.add("Via", f"1.1 {self.instance}")
+        return answer
 
     def _on_error(self, error: Exception) -> Any:
         """The fence, met by a request that began before a switch: roll back and go where the owner is now.
@@ -205,9 +234,9 @@ class Strangler:
                 error = again
         return self._handle(error)
 
-    def _misdirected(self, module: Module, own: Ownership) -> Response:
-        answer = _problem(MISDIRECTED, "Misdirected Request", f"{module.name} is owned by {own.owner}")
-        answer.headers[EPOCH_HEADER] = str(own.epoch)
+    def _misdirected(self, detail: str, epoch: int) -> Response:
+        answer = _problem(MISDIRECTED, "Misdirected Request", detail)
+        answer.headers[EPOCH_HEADER] = str(epoch)
         return answer
 
     def _unavailable(self, detail: str) -> Response:
@@ -268,6 +297,17 @@ def _for_a_request(app: Flask, session: Any) -> Any:
     scoped = scoped_session(session)
     app.teardown_appcontext(lambda _: scoped.remove())
     return scoped
+
+
+def _pauses() -> Iterator[float]:
+    """Between the looks of a request that waits for an owner, in s."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    pause, longest = POLL_SECONDS
+    while True:
+        yield pause
+        if time.monotonic() > deadline:
+            return
+        pause = min(pause * 1.5, longest)
 
 
 def _problem(status: int, title: str, detail: str) -> Response:

@@ -13,7 +13,7 @@ import requests
 from flask import Flask, Response, abort, g, jsonify, request
 from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException
-from werkzeug.serving import make_server
+from werkzeug.serving import BaseWSGIServer, make_server
 
 from strangler import flask as facade
 from strangler import handover
@@ -57,12 +57,30 @@ def application(config: Config, site: str, before_write: Callable[[], None]) -> 
     return app
 
 
+def elsewhere(config: Config) -> Flask:
+    """An application of a third site, which has nothing to do with the module, but has a path below its routes."""
+    app = Flask("elsewhere")
+    strangler = Strangler()
+    strangler.init_app(app, site="elsewhere", session=lambda: None, config=config)
+
+    @app.get("/items/own")
+    def own() -> str:
+        return "my own"
+
+    return app
+
+
 @dataclass
 class Town:
     shop: Shop
     url: dict[str, str]
     config: Config
     before_write: Callable[[], None] = field(default=lambda: None)
+    servers: dict[str, BaseWSGIServer] = field(default_factory=dict)
+
+    def stop(self, site: str) -> None:
+        self.servers[site].shutdown()
+        self.servers[site].server_close()
 
     def served_by(self, site: str, number: int = 1) -> str:
         answer = requests.get(f"{self.url[site]}/items/{number}", timeout=30)
@@ -77,23 +95,20 @@ class Town:
 def town(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[Town]:
     monkeypatch.setenv("STRANGLER_SECRET", "s" * 32)
     monkeypatch.setattr(facade, "WAIT_SECONDS", 3.0)
-    ports = {site: free_port() for site in shop.dsn}
+    ports = {site: free_port() for site in (*shop.dsn, "elsewhere")}
     url = {site: f"http://127.0.0.1:{port}" for site, port in ports.items()}
     data = shop.config.model_dump(by_alias=True)
     for site in url:
-        data["sites"][site]["url"] = url[site]
+        data["sites"].setdefault(site, {})["url"] = url[site]
     one = Town(shop, url, Config.model_validate(data))
-    servers = [
-        make_server("127.0.0.1", ports[site], application(one.config, site, lambda: one.before_write()), threaded=True)
-        for site in url
-    ]
-    threads = [threading.Thread(target=server.serve_forever, daemon=True) for server in servers]
-    for thread in threads:
-        thread.start()
+    applications = {site: application(one.config, site, lambda: one.before_write()) for site in shop.dsn}
+    applications["elsewhere"] = elsewhere(one.config)
+    for site, app in applications.items():
+        one.servers[site] = make_server("127.0.0.1", ports[site], app, threaded=True)
+        threading.Thread(target=one.servers[site].serve_forever, daemon=True).start()
     yield one
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    for site in one.servers:
+        one.stop(site)
 
 
 def test_before_any_move_the_source_serves_whoever_is_asked(town: Town) -> None:
@@ -105,12 +120,43 @@ def test_both_sites_lead_to_the_owner_through_switch_reverse_and_cancel(town: To
     move.create()
     for verb, owner in (("create", "monolith"), ("switch", "stock"), ("reverse", "monolith"), ("cancel", "monolith")):
         getattr(move, verb)()
-        for site in town.url:
+        for site in town.url:  # elsewhere, too: where a gateway may believe to find one of the two for a moment
             assert town.served_by(site) == owner
             answer = town.post(site, f"{verb}-{site}", **{"X-Mine": "kept"})
             assert (answer.status_code, answer.headers["X-Echo"]) == (201, "kept")
             assert ("Via" in answer.headers) == (site != owner)
             assert town.shop.run(owner, "SELECT name FROM items WHERE id = %s", (answer.text,)) == [(f"{verb}-{site}",)]
+
+
+def test_a_site_that_has_nothing_to_do_with_the_module_serves_what_it_has_itself(town: Town) -> None:
+    assert requests.get(f"{town.url['elsewhere']}/items/own", timeout=30).text == "my own"
+    assert requests.get(f"{town.url['elsewhere']}/nothing", timeout=30).status_code == 404
+
+
+def test_it_passes_nothing_on_that_was_handed_to_it(town: Town) -> None:
+    """Whoever did so waits and asks again, as long as it may."""
+    forwarded = {HEADER: Forwarder("s" * 32)._serializer.dumps(["stock", 0])}
+    answer = requests.get(f"{town.url['elsewhere']}/items/1", headers=forwarded, timeout=30)
+    assert (answer.status_code, answer.headers[EPOCH_HEADER]) == (421, "0")
+
+
+def test_it_says_so_when_neither_site_answers(town: Town) -> None:
+    for site in ("monolith", "stock"):
+        town.stop(site)
+    answer = requests.get(f"{town.url['elsewhere']}/items/1", timeout=30)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+
+
+def test_it_asks_the_other_site_when_nobody_is_behind_the_first(town: Town) -> None:
+    town.stop("stock")
+    assert town.served_by("elsewhere") == "monolith"
+
+
+def test_who_does_not_know_the_sites_knows_no_such_path(town: Town) -> None:
+    data = town.config.model_dump(by_alias=True)
+    data["sites"]["monolith"]["url"] = "${NOBODY_HAS_SET_THIS}"
+    client = elsewhere(Config.model_validate(data)).test_client()
+    assert client.get("/items/1").status_code == 404
 
 
 def test_what_was_acknowledged_is_read_back_at_once_on_either_path(town: Town) -> None:
