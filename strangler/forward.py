@@ -14,7 +14,8 @@ HEADER = "Strangler-Forwarded"
 EPOCH_HEADER = "Strangler-Epoch"
 MISDIRECTED = 421
 """RFC 9110, 15.5.20. The answer of a site to a *forwarded* request for a module it does not own: the one that sent it
-is owner by now and only has to wait for its row. So a request never makes more than one hop."""
+is owner by now and only has to wait for its row, or has met somebody else at the owner's address, or has asked both of
+the module's sites. So a request never makes more than one hop."""
 
 NEVER_SENT = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
 IDEMPOTENT = {"GET", "HEAD", "OPTIONS", "PUT", "DELETE"}
